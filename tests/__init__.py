@@ -1,0 +1,1 @@
+"""Tests of llmux; run with `python -m twisted.trial tests`."""
