@@ -1,0 +1,129 @@
+"""Finds the route of a request: ranking, captures and the methods of a 405 (SPEC R-RT-4, R-RT-5).
+
+Werkzeug's own matcher, which Klein would use, works on the decoded path and ranks segment by segment; the
+specification ranks whole patterns by class first and splits the raw path, so that `%2F` stays inside its segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+from llmux.web.routes import ANY, Route
+
+LITERAL, PARAMETER, WILDCARD = 0, 1, 2
+
+
+class NotFound(Exception):
+    """No pattern matches the path."""
+
+
+class MethodNotAllowed(Exception):
+    """Patterns match the path, but none of them takes the method; `allow` lists those they take."""
+
+    def __init__(self, allow: tuple[str, ...]) -> None:
+        super().__init__(", ".join(allow))
+        self.allow = allow
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A route and what its pattern captured, percent-decoded, without a leading slash."""
+
+    route: Route
+    params: Mapping[str, str]
+
+
+class _Pattern:
+    """One compiled pattern: its segments as (class, text) and its rank; lower ranks win."""
+
+    __slots__ = ("rank", "route", "segments", "wild")
+
+    def __init__(self, route: Route, order: int) -> None:
+        self.route = route
+        self.segments = [_segment(part) for part in route.pattern[1:].split("/")]
+        classes = tuple(kind for kind, _ in self.segments)
+        self.wild = classes[-1] == WILDCARD
+        self.rank = (max(classes), classes, -len(classes), -len(route.pattern), order)
+
+    def capture(self, raw: list[bytes]) -> dict[str, str] | None:
+        """The captured values when the raw segments fit, else None."""
+        fixed = len(self.segments) - self.wild
+        if len(raw) < fixed or (len(raw) > fixed and not self.wild):
+            return None
+        params = {}
+        for (kind, text), value in zip(self.segments[:fixed], raw, strict=False):
+            if kind == LITERAL:
+                if value != text.encode():
+                    return None
+            elif not value:
+                return None
+            else:
+                params[text] = _decoded(value)
+        if self.wild:
+            params[self.segments[-1][1]] = _decoded(b"/".join(raw[fixed:]).lstrip(b"/"))
+        return params
+
+
+def _segment(part: str) -> tuple[int, str]:
+    if part.startswith(":"):
+        return PARAMETER, part[1:]
+    if part.startswith("*"):
+        return WILDCARD, part[1:]
+    return LITERAL, part
+
+
+def _decoded(value: bytes) -> str:
+    return unquote_to_bytes(value).decode("utf-8", "replace")
+
+
+def _takes(route: Route, method: str) -> bool:
+    return route.methods == ANY or method in route.methods
+
+
+class Matcher:
+    """Matches methods and raw paths against a fixed list of routes."""
+
+    def __init__(self, routes: Iterable[Route]) -> None:
+        patterns = [_Pattern(route, order) for order, route in enumerate(routes)]
+        self._patterns = sorted(patterns, key=lambda pattern: pattern.rank)
+
+    def match(self, method: str, path: bytes) -> Match:
+        """The best route for the raw path, without query; raises NotFound or MethodNotAllowed."""
+        found = self._matches(method, path)
+        if found is None and len(path) > 1 and path.endswith(b"/"):
+            found = self._matches(method, path[:-1], tolerated=True)
+        if found is None:
+            raise NotFound
+        if isinstance(found, Match):
+            return found
+        raise MethodNotAllowed(tuple(sorted(found)))
+
+    def _matches(self, method: str, path: bytes, tolerated: bool = False) -> Match | set[str] | None:
+        raw = path[1:].split(b"/") if path.startswith(b"/") else [path]
+        allowed: set[str] = set()
+        for pattern in self._patterns:
+            route = pattern.route
+            if tolerated and route.kind not in ("model", "list"):
+                continue
+            params = pattern.capture(raw)
+            if params is None or not applies(route, method, params):
+                continue
+            if _takes(route, method):
+                return Match(route, params)
+            allowed.update(route.methods)
+        return allowed or None
+
+
+def applies(route: Route, method: str, params: Mapping[str, str]) -> bool:
+    """Whether a pattern counts for what it captured: two routes look at more than their segments.
+
+    The bridge is a model request only with `/models/` in its path (SPEC R-RT-3), and a Gemini action below the plain
+    `/v1/models/` root is one only with a verb (SPEC 2.1), since GET answers for the rest.
+    """
+    if route.handler == "gemini.bridge":
+        return method == "POST" and "/models/" in "/" + params["path"]
+    if route.pattern == "/v1/models/*action":
+        return ":" in params["action"]
+    return True
