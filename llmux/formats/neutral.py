@@ -22,7 +22,6 @@ FORMATS: tuple[Format, ...] = ("chat", "responses", "anthropic", "gemini")
 VENDORS: Mapping[Format, Vendor] = MappingProxyType(
     {"chat": "openai", "responses": "openai", "anthropic": "anthropic", "gemini": "gemini"}
 )
-NOTHING: Json = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +151,7 @@ class Call:
     """A tool call. `arguments` is the text as the client sent it, or None when it sent an object (`value`).
 
     For `custom` (free-form) calls `arguments` is the input itself, not JSON. An id that begins with NUL is one that
-    the client's history lacked (ids.history_id); `ids.fit` turns it into a real one. `server` calls were run by a vendor.
+    the client's history lacked (ids.history_id); `ids.fit` turns it into a real one. A vendor ran the `server` calls.
     """
 
     id: str
@@ -238,7 +237,7 @@ class Tool:
     server_kind: str = ""
     label: str = ""
     silent: bool = False
-    config: Json = field(default=NOTHING, repr=False)
+    config: Json = field(default_factory=dict, repr=False)
     path: str = ""
 
 
@@ -342,5 +341,5 @@ class Request:
     lost: tuple[str, ...] = ()
     blockers: tuple[Blocker, ...] = ()
     names: Mapping[str, str] = field(default_factory=dict)
-    echo: Json = field(default=NOTHING, repr=False)
+    echo: Json = field(default_factory=dict, repr=False)
     legacy_functions: bool = False
