@@ -1,0 +1,55 @@
+"""Log lines: levels, both forms, and values that try to break out of their line."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from twisted.logger import Logger, LogLevel
+from twisted.python.failure import Failure
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.daemon.observers import observer, stamp
+
+
+class ObserverTests(SynchronousTestCase):
+    def lines(self, form: str, level: str = "info") -> tuple[Logger, io.StringIO]:
+        out = io.StringIO()
+        return Logger(namespace="llmux.test", observer=observer(form, level, out)), out
+
+    def test_eventsBelowTheLevelAreNotWritten(self) -> None:
+        log, out = self.lines("text", "warn")
+        log.info("quiet")
+        log.warn("loud")
+        self.assertEqual([line.split()[-1] for line in out.getvalue().splitlines()], ["loud"])
+
+    def test_aValueWithLineBreaksStaysOnItsLine(self) -> None:
+        log, out = self.lines("text")
+        log.info("model {model}", model="a\nb\r\x1b[31m")
+        self.assertEqual(len(out.getvalue().splitlines()), 1)
+        self.assertIn("a\\nb\\r", out.getvalue())
+
+    def test_jsonCarriesTheFieldsOfTheEvent(self) -> None:
+        log, out = self.lines("json")
+        log.info("routed {requested_model}", requested_model="m\n1", cost="free", attempts=2)
+        record = json.loads(out.getvalue())
+        self.assertEqual((record["requested_model"], record["cost"], record["attempts"]), ("m\n1", "free", 2))
+        self.assertEqual((record["level"], record["message"]), ("info", "routed m\n1"))
+        self.assertEqual(len(out.getvalue().splitlines()), 1)
+
+    def test_aFailureBringsItsTraceback(self) -> None:
+        for form in ("text", "json"):
+            log, out = self.lines(form)
+            try:
+                raise RuntimeError("boom")
+            except RuntimeError:
+                log.failure("while testing", Failure(), level=LogLevel.critical)
+            self.assertIn("RuntimeError: boom", out.getvalue())
+
+    def test_aClosedFileLosesTheLineAndNothingElse(self) -> None:
+        log, out = self.lines("text")
+        out.close()
+        log.info("into the void")
+
+    def test_timesAreRfc3339(self) -> None:
+        self.assertEqual(stamp(0.25), "1970-01-01T00:00:00.250Z")

@@ -1,0 +1,141 @@
+"""The configuration file is noticed when it holds still, and a bad one changes nothing."""
+
+from __future__ import annotations
+
+from twisted.logger import LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.config.load import load
+from llmux.config.model import Config
+from llmux.daemon.reload import HALF_WRITTEN_LOOKS, Identity, Reloader, WatchedFile
+
+FIRST = b"""\
+api-keys: [ck-1]
+providers: [{name: local, kind: openai, base-url: 'http://127.0.0.1:9', models: [m]}]
+ampcode: {upstream-url: 'http://127.0.0.1:1'}
+"""
+
+
+class FakeFile:
+    """A file in memory whose identity changes with every write."""
+
+    def __init__(self, content: bytes | None) -> None:
+        self.content = content
+        self.generation = 0
+
+    def write(self, content: bytes | None) -> None:
+        self.content = content
+        self.generation += 1
+
+    def identify(self, path: str) -> Identity | None:
+        return None if self.content is None else (self.generation, len(self.content), 1, 1)
+
+    def read(self, path: str) -> bytes | None:
+        return self.content
+
+
+class WatchedFileTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.file = FakeFile(b"one\n")
+        self.watched = WatchedFile("x.yaml", "", self.file.identify, self.file.read)
+
+    def test_aChangeIsOfferedWhenTwoLooksAgreeAndOnlyOnce(self) -> None:
+        self.assertIsNone(self.watched.look())
+        self.assertEqual(self.watched.look(), b"one\n")
+        self.assertIsNone(self.watched.look())
+
+    def test_aBurstOfWritesIsOneOffer(self) -> None:
+        offers = []
+        for content in (b"two\n", b"three\n", b"four\n"):
+            self.file.write(content)
+            offers.append(self.watched.look())
+        offers += [self.watched.look(), self.watched.look()]
+        self.assertEqual(offers, [None, None, None, b"four\n", None])
+
+    def test_theSameBytesWrittenAgainAreNoOffer(self) -> None:
+        self.watched.look()
+        self.watched.look()
+        self.file.write(b"one\n")
+        self.assertEqual([self.watched.look() for _ in range(3)], [None, None, None])
+
+    def test_aTextWithoutALastNewlineHasToHoldStillForLonger(self) -> None:
+        self.file.write(b"half")
+        looks = [self.watched.look() for _ in range(HALF_WRITTEN_LOOKS + 1)]
+        self.assertEqual(looks, [None] * HALF_WRITTEN_LOOKS + [b"half"])
+
+    def test_aMissingFileIsNothingAndItsReturnIsNoticed(self) -> None:
+        self.watched.look()
+        self.watched.look()
+        self.file.write(None)
+        self.assertIsNone(self.watched.look())
+        self.file.write(b"back\n")
+        self.assertEqual([self.watched.look(), self.watched.look()], [None, b"back\n"])
+
+    def test_aSignalReadsAtOnce(self) -> None:
+        self.file.write(b"half")
+        self.assertEqual(self.watched.force(), b"half")
+        self.assertIsNone(self.watched.force())
+
+
+class ReloaderTests(SynchronousTestCase):
+    def setUp(self) -> None:
+        self.applied: list[Config] = []
+        self.file = FakeFile(FIRST)
+        watched = WatchedFile("x.yaml", "", self.file.identify, self.file.read)
+        first = load(FIRST.decode(), "x.yaml", {})
+        self.reloader = Reloader(watched, first, lambda text, path: load(text, path, {}), self.applied.append)
+        self.events: list[tuple[LogLevel, str]] = []
+
+        def observe(event: object) -> None:
+            assert isinstance(event, dict)
+            if event.get("log_namespace", "").startswith("llmux"):
+                self.events.append((event["log_level"], event["log_format"].format(**event)))
+
+        globalLogPublisher.addObserver(observe)
+        self.addCleanup(globalLogPublisher.removeObserver, observe)
+
+    def write(self, content: bytes) -> None:
+        self.file.write(content)
+        for _ in range(HALF_WRITTEN_LOOKS + 2):
+            self.reloader.poll()
+
+    def errors(self) -> list[str]:
+        return [text for level, text in self.events if level is LogLevel.error]
+
+    def test_aGoodFileIsAppliedAndItsChangedKeysAreNamedWithoutValues(self) -> None:
+        self.write(FIRST.replace(b"ck-1", b"ck-secret"))
+        self.assertEqual([config.api_keys[0].reveal() for config in self.applied], ["ck-secret"])
+        self.assertIn("changed: api-keys", self.events[-1][1])
+        self.assertNotIn("ck-secret", repr(self.events))
+
+    def test_aBrokenFileIsOneErrorAndNoSwitch(self) -> None:
+        self.write(b"api-keys: [ {x")
+        self.assertEqual(self.applied, [])
+        self.assertEqual(len(self.errors()), 1)
+
+    def test_anEmptyFileIsIgnoredSilently(self) -> None:
+        self.write(b"")
+        self.assertEqual((self.applied, self.events), ([], []))
+
+    def test_aFileThatWouldOpenTheDaemonIsRefused(self) -> None:
+        self.write(b"ampcode: {upstream-url: 'http://127.0.0.1:1'}\n")
+        self.assertEqual(self.applied, [])
+        self.assertIn("api-keys would become empty", self.errors()[0])
+
+    def test_aFileThatServesNothingIsRefused(self) -> None:
+        self.write(b"api-keys: [ck-1]\n")
+        self.assertEqual(self.applied, [])
+        self.assertIn("neither a provider nor an upstream left", self.errors()[0])
+
+    def test_aGoodFileAfterABadOneTakesEffect(self) -> None:
+        self.write(b"{{{")
+        self.write(FIRST.replace(b"127.0.0.1:1", b"127.0.0.1:2"))
+        self.assertEqual([config.ampcode.upstream_url for config in self.applied], ["http://127.0.0.1:2"])
+
+    def test_aFailureWhileApplyingIsLoggedAndDoesNotEscape(self) -> None:
+        def fail(config: Config) -> None:
+            raise RuntimeError("boom")
+
+        self.reloader._apply = fail
+        self.write(FIRST.replace(b"ck-1", b"ck-2"))
+        self.assertEqual(len(self.flushLoggedErrors(RuntimeError)), 1)
