@@ -122,6 +122,12 @@ def listing_handler(route: Route, provider: str) -> str:
 def table() -> list[tuple[str, str, str, str, str]]:
     """Rows of (methods, pattern, kind, key, handler) for people, in the order of the table."""
     return [
-        ("any" if route.methods == ANY else ",".join(route.methods), route.pattern, route.kind, route.key, route.handler)
+        (
+            "any" if route.methods == ANY else ",".join(route.methods),
+            route.pattern,
+            route.kind,
+            route.key,
+            route.handler,
+        )
         for route in (*ROUTES, UNMATCHED)
     ]
