@@ -16,7 +16,9 @@ class ListTests(SynchronousTestCase):
     def test_theSdksOwnTypesAcceptEveryModel(self) -> None:
         OpenAIModel.model_validate(openai_list(SERVED, {})["data"][0])
         ModelInfo.model_validate(anthropic_list(SERVED, {})["data"][0])
-        GeminiModel.model_validate(gemini_list(SERVED, {})["models"][0])
+        model = gemini_list(SERVED, {})["models"][0]
+        actions = model.pop("supportedGenerationMethods")  # the SDK reads it under the name of its own field
+        self.assertEqual(GeminiModel.model_validate({**model, "supportedActions": actions}).name, "models/m0")
 
     def test_anEmptyListIsAList(self) -> None:
         self.assertEqual(openai_list([], {}), {"object": "list", "data": []})
