@@ -1,0 +1,241 @@
+"""The model of a request: every vector of `extract`, and what arbitrary bytes may not do."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import zlib
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.routing.extractor import ModelExtractor, Peek, peek_body
+from tests import vectors
+
+VECTORS = vectors.routing("extract")
+
+
+def body_of(given: dict[str, Any]) -> bytes:
+    """The request body that a vector describes."""
+    if "body_latin1" in given:
+        return str(given["body_latin1"]).encode("latin-1")
+    if "body_gzip_of" in given:
+        return gzip.compress(str(given["body_gzip_of"]).encode())
+    if "body_parts" in given:
+        return b"".join(str(text).encode() * count for text, count in given["body_parts"])
+    return str(given["body"]).encode()
+
+
+class ExtractVectors(SynchronousTestCase):
+    """SPEC 3 by example."""
+
+    def test_thereAreVectors(self) -> None:
+        self.assertGreater(len(VECTORS), 0)
+
+    def check(self, vector: dict[str, Any]) -> None:
+        given, expect = vector["input"], vector["expect"]
+        unknown = set(given) - {
+            *("body", "body_latin1", "body_gzip_of", "body_parts", "content_encoding", "params", "gemini_route")
+        }
+        self.assertEqual(unknown, set(), vector["id"])
+        found = ModelExtractor().extract(
+            body_of(given), given.get("content_encoding"), given.get("params", {}), given.get("gemini_route", False)
+        )
+        if "model_any_of" in expect:
+            self.assertIn(found, expect["model_any_of"], f"{vector['id']}: {vector['why']}")
+        else:
+            self.assertEqual(found, expect["model"], f"{vector['id']}: {vector['why']}")
+
+
+def _add(vector: dict[str, Any]) -> None:
+    def test(self: ExtractVectors) -> None:
+        self.check(vector)
+
+    setattr(ExtractVectors, f"test_{vector['id'].replace('-', '_')}", test)
+
+
+for _vector in VECTORS:
+    _add(_vector)
+
+
+def body_model(body: bytes) -> str | None:
+    return ModelExtractor().extract(body)
+
+
+class Bodies(SynchronousTestCase):
+    """Names in the body."""
+
+    def test_theLastDuplicateWins(self) -> None:
+        self.assertEqual(body_model(b'{"model":"a","x":1,"model":"b"}'), "b")
+        self.assertIsNone(body_model(b'{"model":"a","model":7}'))
+        self.assertEqual(body_model(b'{"model":7,"model":"b"}'), "b")
+
+    def test_aKeyMayBeWrittenWithEscapes(self) -> None:
+        self.assertEqual(body_model(b'{"mo\\u0064el":"a"}'), "a")
+
+    def test_aNestedOrDottedModelIsNone(self) -> None:
+        self.assertIsNone(body_model(b'{"a":{"model":"x"},"a.model":"y","b":[{"model":"z"}]}'))
+
+    def test_surroundingWhiteSpaceIsTrimmed(self) -> None:
+        self.assertEqual(body_model(b'{"model":" \\n a b\\t"}'), "a b")
+
+    def test_aByteOrderMarkIsTolerated(self) -> None:
+        self.assertEqual(body_model(b'\xef\xbb\xbf{"model":"a"}'), "a")
+
+    def test_whatIsNotStrictJsonHasNoModel(self) -> None:
+        for tail in (b"", b",}", b'} {"model":"b"}', b"}x", b',"x":NaN}', b',"x":01}', b',"x":"\\q"}', b',"x":"a\nb"}'):
+            self.assertIsNone(body_model(b'{"model":"a"' + tail), tail)
+
+    def test_invalidUtf8AnywhereHasNoModel(self) -> None:
+        self.assertIsNone(body_model(b'{"model":"a","x":"\xff"}'))
+        self.assertIsNone(body_model(b'{"\xff":1,"model":"a"}'))
+        self.assertIsNone(body_model(b'{"model":"a","x":"' + b"y" * 70000 + b'\xe6\xbc"}'))
+        self.assertIsNone(body_model('{"model":"a"}'.encode("utf-16")))
+
+    def test_charactersAcrossPiecesAreValid(self) -> None:
+        for pad in range(4):
+            text = '{"x":"' + "y" * pad + "\U0001f600" * 40000 + '","model":"a"}'
+            self.assertEqual(body_model(text.encode()), "a", pad)
+
+    def test_halfASurrogatePairElsewhereDoesNotHideTheModel(self) -> None:
+        for text in (
+            rb"\ud83d",
+            rb"a\ude00b",
+            rb"\ud83d\n\ude00",
+            rb"\\\ud83d",
+            rb"\ud83d\\ude00",
+            rb"\\ud83d\ude00",
+            rb"\ud83d\ud83d\ude00",
+        ):
+            body = b'{"model":"a\\ud83d\\ude00","x":"' + text + b'"}'
+            json.loads(body)
+            self.assertEqual(body_model(body), "a\U0001f600", text)
+
+    def test_halfASurrogatePairInTheNameBecomesAReplacementCharacter(self) -> None:
+        self.assertEqual(body_model(b'{"model":"a\\ud83d"}'), "a\ufffd")
+        self.assertIsNone(body_model(b'{"model":"\xed\xa0\x80"}'))
+
+    def test_absurdNestingIsNoError(self) -> None:
+        for bracket in (b"[", b'{"a":'):
+            self.assertIsNone(body_model(b'{"model":"a","x":' + bracket * 200_000))
+        self.assertIsNone(body_model(b'{"model":"a","x":' + b"[" * 200_000 + b"]" * 200_000 + b"}"))
+
+    def test_everyKindOfBufferIsRead(self) -> None:
+        body = b'\xef\xbb\xbf{"model":"\xc3\xa9","stream":true}'
+        held = bytearray(body)
+        for buffer in (body, held, memoryview(body), memoryview(held)):
+            self.assertEqual(peek_body(buffer), Peek("\xe9", True))
+        del buffer
+        held += b" "  # raises BufferError if a view of it were still held
+
+    def test_streamIsTrueOnlyWhenItIsWrittenSo(self) -> None:
+        for value, stream in ((b"true", True), (b" true ", True), (b"false", False), (b"1", False), (b'"true"', False)):
+            self.assertEqual(peek_body(b'{"stream":' + value + b',"model":"a"}'), Peek("a", stream), value)
+
+
+class Compression(SynchronousTestCase):
+    """Bodies in gzip."""
+
+    def extract(self, body: bytes, encoding: str = "gzip", limit: int = 1000) -> str | None:
+        return ModelExtractor(limit).extract(body, encoding)
+
+    def test_aGzipBodyIsDecoded(self) -> None:
+        body = b'{"model":"a"}'
+        for encoding in ("gzip", "GZIP", " x-gzip "):
+            self.assertEqual(self.extract(gzip.compress(body), encoding), "a", encoding)
+        self.assertEqual(self.extract(gzip.compress(body[:5]) + gzip.compress(body[5:]) + b"\0\0"), "a")
+
+    def test_aBodyThatGrowsBeyondTheLimitHasNoModel(self) -> None:
+        body = b'{"model":"a"}' + b" " * 987
+        self.assertEqual(self.extract(gzip.compress(body)), "a")
+        self.assertIsNone(self.extract(gzip.compress(body + b" ")))
+        self.assertIsNone(self.extract(gzip.compress(body[:600]) + gzip.compress(body[600:] + b" ")))
+
+    def test_aDamagedGzipBodyIsReadAsItStands(self) -> None:
+        whole = gzip.compress(b'{"model":"a"}')
+        self.assertIsNone(self.extract(whole[:-3]))
+        self.assertIsNone(self.extract(whole + b"junk"))
+        self.assertIsNone(self.extract(gzip.compress(b"") * 16 + whole))
+        self.assertEqual(self.extract(b'{"model":"plain"}'), "plain")
+
+    def test_otherEncodingsAreNotDecoded(self) -> None:
+        self.assertIsNone(self.extract(gzip.compress(b'{"model":"a"}'), "br"))
+        self.assertIsNone(self.extract(zlib.compress(b'{"model":"a"}'), "deflate"))
+
+
+class Paths(SynchronousTestCase):
+    """Names in the path."""
+
+    def extract(self, gemini: bool = True, body: bytes = b"{}", **params: str) -> str | None:
+        return ModelExtractor().extract(body, None, params, gemini)
+
+    def test_theLastColonEndsTheName(self) -> None:
+        self.assertEqual(self.extract(action="a:b:generateContent"), "a:b")
+        self.assertEqual(self.extract(path="models/a:b:generateContent"), "a:b")
+
+    def test_percentEncodingIsDecodedBeforeTheNameIsCutOut(self) -> None:
+        self.assertEqual(self.extract(action="a%2Db%3AgenerateContent"), "a-b")
+        self.assertEqual(self.extract(path="publishers%2Fgoogle%2Fmodels%2Fa%20b:x"), "a b")
+
+    def test_aResourceNameIsReducedOnGeminiRoutesOnly(self) -> None:
+        self.assertEqual(self.extract(body=b'{"model":"models/a"}'), "a")
+        self.assertEqual(self.extract(body=b'{"model":"x/models/a/b"}'), "a/b")
+        self.assertEqual(self.extract(gemini=False, body=b'{"model":"models/a"}'), "models/a")
+        self.assertEqual(self.extract(body=b'{"model":"mymodels/a"}'), "mymodels/a")
+
+    def test_aBlankNameMovesOn(self) -> None:
+        self.assertEqual(self.extract(body=b'{"model":"  "}', action=" :x", path="/models/c:x"), "c")
+        self.assertEqual(self.extract(body=b'{"model":"models/"}', action="models/:x", path="/models/c:x"), "c")
+
+    def test_aPathNeedsModelsAsASegmentAndAColonAfterIt(self) -> None:
+        for path in ("mymodels/a:x", "a:x/models/b", "models", "", "/models/:x", "x/models:y"):
+            self.assertIsNone(self.extract(path=path), path)
+        self.assertEqual(self.extract(path="models/a:x"), "a")
+
+
+def _attempt(read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (ValueError, RecursionError):
+        return None
+
+
+_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.sampled_from(["model", "stream", "x"]) | st.text(max_size=4), inner, max_size=3)
+    ),
+    max_leaves=8,
+)
+_pairs = st.lists(st.tuples(st.sampled_from(["model", "stream", "Model", "x"]) | st.text(max_size=4), _values))
+
+
+class Properties(SynchronousTestCase):
+    """What holds for every body."""
+
+    @settings(max_examples=200, deadline=None)
+    @given(st.binary(), st.sampled_from([None, "gzip"]), st.text(), st.text(), st.booleans())
+    def test_nothingRaises(self, body: bytes, encoding: str | None, action: str, path: str, gemini: bool) -> None:
+        params = {"action": action, "path": path}
+        for start in (b"", b'{"model":"', b'{"model":"a","x":"'):
+            found = ModelExtractor().extract(start + body, encoding, params, gemini)
+            self.assertTrue(found is None or found.strip() == found != "")
+
+    @settings(max_examples=200, deadline=None)
+    @given(_pairs, st.booleans(), st.integers(0, 3))
+    def test_objectsReadAsTheStandardLibraryReadsThem(self, pairs: list[Any], ascii_only: bool, cut: int) -> None:
+        members = ", ".join(
+            f"{json.dumps(key, ensure_ascii=ascii_only)}: {json.dumps(value, ensure_ascii=ascii_only)}"
+            for key, value in pairs
+        )
+        body = ("{" + members + "}").encode("utf-8", "surrogatepass")
+        body = body[: len(body) - cut]
+        reference = _attempt(lambda: json.loads(body.decode()))
+        model = reference.get("model") if reference else None
+        expected = model.strip() or None if isinstance(model, str) else None
+        self.assertEqual(peek_body(body).stream, reference is not None and reference.get("stream") is True)
+        self.assertEqual(peek_body(body).model, expected)
