@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from urllib.parse import unquote_to_bytes
+from urllib.parse import unquote
 
 from llmux.web.routes import ANY, Route
 
@@ -29,10 +29,11 @@ class MethodNotAllowed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A route and what its pattern captured, percent-decoded, without a leading slash."""
+    """A route and what its pattern captured, percent-decoded, without a leading slash; `raw` is the same as sent."""
 
     route: Route
     params: Mapping[str, str]
+    raw: Mapping[str, str]
 
 
 class _Pattern:
@@ -48,7 +49,7 @@ class _Pattern:
         self.rank = (max(classes), classes, -len(classes), -len(route.pattern), order)
 
     def capture(self, raw: list[bytes]) -> dict[str, str] | None:
-        """The captured values when the raw segments fit, else None."""
+        """The captured values as sent when the raw segments fit, else None."""
         fixed = len(self.segments) - self.wild
         if len(raw) < fixed or (len(raw) > fixed and not self.wild):
             return None
@@ -60,9 +61,9 @@ class _Pattern:
             elif not value:
                 return None
             else:
-                params[text] = _decoded(value)
+                params[text] = value.decode("latin-1")
         if self.wild:
-            params[self.segments[-1][1]] = _decoded(b"/".join(raw[fixed:]).lstrip(b"/"))
+            params[self.segments[-1][1]] = b"/".join(raw[fixed:]).lstrip(b"/").decode("latin-1")
         return params
 
 
@@ -74,8 +75,8 @@ def _segment(part: str) -> tuple[int, str]:
     return LITERAL, part
 
 
-def _decoded(value: bytes) -> str:
-    return unquote_to_bytes(value).decode("utf-8", "replace")
+def _decoded(params: Mapping[str, str]) -> dict[str, str]:
+    return {name: unquote(value, errors="replace") for name, value in params.items()}
 
 
 def _takes(route: Route, method: str) -> bool:
@@ -107,11 +108,14 @@ class Matcher:
             route = pattern.route
             if tolerated and route.kind not in ("model", "list"):
                 continue
-            params = pattern.capture(raw)
-            if params is None or not applies(route, method, params):
+            captured = pattern.capture(raw)
+            if captured is None:
+                continue
+            params = _decoded(captured)
+            if not applies(route, method, params):
                 continue
             if _takes(route, method):
-                return Match(route, params)
+                return Match(route, params, captured)
             allowed.update(route.methods)
         return allowed or None
 
