@@ -12,7 +12,10 @@ from llmux.config.secret import Secret
 MIB = 1024 * 1024
 KINDS = ("anthropic", "openai", "openai-responses", "gemini", "demo")
 FORMATS = ("anthropic", "chat", "responses", "gemini")
-_NO_CAPABILITIES: Mapping[str, Any] = MappingProxyType({})
+
+
+def _no_capabilities() -> Mapping[str, Any]:
+    return MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,7 @@ class ModelEntry:
 
     name: str
     alias: str | None = None
-    capabilities: Mapping[str, Any] = _NO_CAPABILITIES
+    capabilities: Mapping[str, Any] = field(default_factory=_no_capabilities)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,12 +43,12 @@ class ProviderConfig:
     excluded_models: tuple[str, ...] = ()
     priority: int = 0
     protocols: tuple[str, ...] | None = None
-    capabilities: Mapping[str, Any] = _NO_CAPABILITIES
+    capabilities: Mapping[str, Any] = field(default_factory=_no_capabilities)
     headers: tuple[tuple[str, str], ...] = ()
     enabled: bool = True
     weight: int = 1
     timeouts: Timeouts | None = None
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class MappingRule:
     source: str
     targets: tuple[Target, ...]
     regex: bool = False
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +80,7 @@ class CreditsPolicy:
     allow: tuple[str, ...] | None = None
     daily_requests: int | None = None
     passthrough: bool = True
-    line: int = 0
+    line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
