@@ -132,7 +132,7 @@ def invalid_key() -> HTTPProblem:
     return problem(None, 401, "Invalid API key")
 
 
-def localhost_only() -> HTTPProblem:
+def forbidden_origin() -> HTTPProblem:
     """A remote peer on a restricted route (SPEC R-ER-7)."""
     return problem(None, 403, "Access denied: management routes restricted to localhost")
 
@@ -152,7 +152,7 @@ def method_not_allowed(allow: str) -> HTTPProblem:
     return problem(None, 405, "Method not allowed", headers=[(b"Allow", allow.encode())])
 
 
-def refused_path() -> HTTPProblem:
+def unsafe_path() -> HTTPProblem:
     """A path with dot segments on a proxied route (SPEC R-HD-11)."""
     return problem(None, 400, "Invalid path")
 
@@ -225,6 +225,6 @@ def timed_out(protocol: str | None, clock: str, seconds: float) -> HTTPProblem:
     return problem(protocol, 504, f"{text} within {seconds:g} seconds (timeouts.{key})")
 
 
-def internal(protocol: str | None = None) -> HTTPProblem:
+def internal_error(protocol: str | None = None) -> HTTPProblem:
     """Anything unexpected; says nothing about it (SPEC R-ER-9)."""
     return problem(protocol, 500, "Internal error")

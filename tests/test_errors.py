@@ -30,7 +30,7 @@ class FixedBodies(SynchronousTestCase):
         for problem, status, wanted in (
             (errors.missing_key(), 401, {"error": "Missing API key"}),
             (errors.invalid_key(), 401, {"error": "Invalid API key"}),
-            (errors.localhost_only(), 403, {"error": "Access denied: management routes restricted to localhost"}),
+            (errors.forbidden_origin(), 403, {"error": "Access denied: management routes restricted to localhost"}),
             (errors.not_found(), 404, {"error": "Not found"}),
             (errors.method_not_allowed("POST"), 405, {"error": "Method not allowed"}),
             (errors.no_upstream(), 503, {"error": "amp upstream proxy not available"}),
@@ -118,9 +118,9 @@ class Shapes(SynchronousTestCase):
         for problem, status in (
             (errors.body_too_large("chat", 10), 413),
             (errors.upgrade_refused("responses"), 426),
-            (errors.refused_path(), 400),
+            (errors.unsafe_path(), 400),
             (errors.provider_failed("anthropic", "mine"), 502),
-            (errors.internal("gemini"), 500),
+            (errors.internal_error("gemini"), 500),
             (errors.model_not_found("chat", "m"), 404),
             *((errors.problem(None, status), status) for status in (400, 408, 414, 417, 431, 501, 505)),
         ):
