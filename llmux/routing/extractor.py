@@ -130,17 +130,21 @@ def _check_utf8(body: Body) -> None:
         position += codecs.utf_8_decode(view[position:end], "strict", end == size)[1]
 
 
+# Begins with two literal bytes, which the engine finds fast.
 _SURROGATE = re.compile(
-    rb"(\\+)u(?:([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[dD][c-fC-F][0-9a-fA-F]{2})"
+    rb"\\u(?:[dD][89abAB][0-9a-fA-F]{2}(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|[dD][c-fC-F][0-9a-fA-F]{2})"
 )
 _REPLACEMENT = rb"\ufffd"
 
 
 def _whole(match: re.Match[bytes]) -> bytes:
-    backslashes, high, low = match.groups()
-    if len(backslashes) % 2:
-        return match[0] if high and low else backslashes[:-1] + _REPLACEMENT
-    # An even run spells backslashes, and what follows is plain text up to the next escape.
+    text, low = match.string, match[1]
+    start = before = match.start()
+    while before and text[before - 1] == 0x5C:
+        before -= 1
+    if (start - before) % 2 == 0:
+        return match[0] if low else _REPLACEMENT
+    # An odd number of backslashes before this one spells backslashes, and what follows is plain text.
     return match[0][: -len(low)] + _REPLACEMENT if low else match[0]
 
 
