@@ -1,8 +1,8 @@
 """What a model answers, as neutral events that every format decodes to and encodes from (TRANSLATION 2.3).
 
-A decoder owns well-formedness: `Start (PartStart (Delta|Args|Sign|Cite)* PartStop | Use | Ping)* Finish+ Use? End`, or a
-prefix of it followed by `Fail`. Parts are numbered in order of their `PartStart`, dense from 0 over all choices. Only a
-call may still be open when another part of its choice starts. `Ground` may stand wherever `Use` may. The structs are
+A decoder owns well-formedness: `Start (PartStart (Delta|Args|Sign|Cite)* PartStop | Use | Ping)* Finish+ Use? End`, or
+a prefix of it followed by `Fail`. Parts are numbered in order of their `PartStart`, dense from 0 over all choices. Only
+a call may still be open when another part of its choice starts. `Ground` may stand wherever `Use` may. The structs are
 made per event of a stream, so they are msgspec structs: a frozen dataclass with slots costs four times as much to make.
 """
 
@@ -120,13 +120,14 @@ class PartStart(Struct, frozen=True):
     signature: Opaque | None = None
     choice: int = 0
     custom: bool = False
+    namespace: str | None = None
 
 
 class Delta(Struct, frozen=True):
     """A piece of text, refusal or visible thinking; never empty.
 
-    `logprobs` are those of exactly this piece, in the shape of Chat Completions: `{token, logprob, bytes, top_logprobs}`.
-    They ride on the piece, not on an event of their own as in TRANSLATION 2.3, because Chat and Responses carry them so.
+    `logprobs` are those of this piece, in the shape of Chat Completions: `{token, logprob, bytes, top_logprobs}`.
+    They ride on the piece, not on their own event as in TRANSLATION 2.3, because Chat and Responses carry them so.
     """
 
     i: int
