@@ -19,9 +19,10 @@ Lookup = Callable[[str, str, str | None], tuple[Candidate, ...]]
 
 @dataclass(frozen=True, slots=True)
 class MappedTarget:
-    """One served target of a rule: the name with its suffix, and who serves it."""
+    """One served target of a rule: the name with its suffix, the text of the suffix, and who serves it."""
 
     model: str
+    raw: str
     candidates: tuple[Candidate, ...]
 
 
@@ -40,8 +41,7 @@ class Mapping:
     @property
     def fallback_models(self) -> tuple[str, ...]:
         """Names of the further targets, once each and without the result (SPEC R-DC-5)."""
-        names = dict.fromkeys(target.model for target in self.targets)
-        return tuple(names)[1:]
+        return tuple(dict.fromkeys([target.model for target in self.targets]))[1:]
 
 
 class ModelMapper:
@@ -149,11 +149,12 @@ def _served(rule: MappingRule, requested: str, lookup: Lookup, trace: list[Step]
     found: list[MappedTarget] = []
     for target in rule.targets:
         model = carry(requested, target.model)
-        offered = lookup(parse(model).base, model, target.provider)
+        name = parse(model)
+        offered = lookup(name.base, model, target.provider)
         earlier = [candidate for other in found if other.model == model for candidate in other.candidates]
         candidates = tuple([candidate for candidate in offered if candidate not in earlier]) if earlier else offered
         if candidates:
-            found.append(MappedTarget(model, candidates))
+            found.append(MappedTarget(model, name.raw, candidates))
         if trace is not None:
             names = ", ".join(candidate.provider for candidate in candidates)
             outcome = f"served by {names}" if names else "repeated" if offered else "skipped: nobody serves it"

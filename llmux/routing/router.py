@@ -147,9 +147,7 @@ def _local(request: RoutingRequest, name: ModelName, candidates: tuple[Candidate
 
 def _mapped(request: RoutingRequest, mapping: Mapping) -> RoutingDecision:
     attempts = tuple(
-        attempt
-        for target in mapping.targets
-        for attempt in _attempts(target.model, parse(target.model).raw, target.candidates)
+        [attempt for target in mapping.targets for attempt in _attempts(target.model, target.raw, target.candidates)]
     )
     provider = attempts[0].candidate.provider
     rule = f"the rule for {mapping.rule.source}" + (f" at line {mapping.rule.line}" if mapping.rule.line else "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Literal, NamedTuple
 
 LADDER: Mapping[str, int] = MappingProxyType(
     {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
@@ -19,8 +19,7 @@ LARGEST_BUDGET = 2**63 - 1
 _DIGITS_OF_LARGEST = 19
 
 
-@dataclass(frozen=True, slots=True)
-class ModelName:
+class ModelName(NamedTuple):
     """A model name taken apart: `base`, whether parentheses follow it, and the text between them as written."""
 
     base: str
@@ -82,6 +81,8 @@ def carry(requested: str, target: str) -> str:
 
     Empty parentheses count as no suffix on either side and are dropped, unknown values are carried as they stand.
     """
+    if not (target.endswith(")") or requested.endswith(")")):
+        return target
     name = parse(target)
     while name.has_suffix and not name.raw:
         target = name.base
