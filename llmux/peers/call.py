@@ -1,0 +1,100 @@
+"""One model request on its way: what was asked, and how its bytes look towards a given provider."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from llmux.config.secret import Secret
+from llmux.headers import RawHeaders, filter_betas, to_provider
+from llmux.peers.credentials import Credential
+from llmux.peers.endpoints import GENERATE, gemini_path, provider_path
+from llmux.peers.generation import Generation, Provider
+from llmux.rewrite.model import ModelRewriter
+from llmux.rewrite.thinking import apply_thinking
+from llmux.routing.decision import Attempt, RoutingDecision
+from llmux.routing.suffix import interpret
+from llmux.targets import split_target, strip_query_credentials
+from llmux.wire.client import OutgoingRequest
+
+Body = bytes | bytearray
+
+
+@dataclass(slots=True)
+class ModelCall:
+    """A model request after the peek.
+
+    `body` is cleaned and decoded; `encoded` is the body as received when it came in a content encoding and cleaning
+    changed nothing, so that it can be sent as it was. `action` is Gemini's method, empty elsewhere.
+    """
+
+    generation: Generation
+    protocol: str
+    verb: str
+    action: str
+    target: bytes
+    headers: RawHeaders = field(repr=False)
+    body: Body = field(repr=False)
+    encoded: Body | None = field(repr=False)
+    stream: bool
+    client_key: str | None = field(repr=False)
+    requested_model: str
+    decision: RoutingDecision
+
+
+def native_request(
+    call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt
+) -> tuple[OutgoingRequest, bool]:
+    """The request for a provider that speaks the route's format, and whether a byte of its body was changed.
+
+    Only the spans that the decision names change: the model when the provider calls it otherwise, and the thinking
+    settings when the name carries a suffix (SPEC R-RQ-1, R-SF-5).
+    """
+    name = attempt.candidate.model
+    body = call.body
+    if name != call.requested_model:
+        body = ModelRewriter(name).request(body)
+    if attempt.suffix and call.verb == GENERATE and call.protocol != "completions":
+        body = apply_thinking(body, call.protocol, interpret(attempt.suffix))
+    changed = body is not call.body and body != call.body
+    sent, plain = body, True
+    if not changed and call.encoded is not None:
+        sent, plain = call.encoded, False
+    if call.protocol == "gemini":
+        path = gemini_path(provider.base_path, name, call.action)
+    else:
+        path = provider_path(provider.base_path, call.protocol, call.verb)
+    return outgoing(call, provider, credential, path, sent, plain=plain), changed
+
+
+def outgoing(
+    call: ModelCall,
+    provider: Provider,
+    credential: Credential,
+    path: bytes,
+    body: Body,
+    *,
+    plain: bool,
+    query: bytes | None = None,
+) -> OutgoingRequest:
+    """The request with the headers and the credential of a provider; the client's query goes along unless replaced."""
+    config = provider.config
+    headers = call.headers
+    if call.decision.effects.filter_betas:
+        headers = filter_betas(headers, call.generation.config.removed_betas)
+    if query is None:
+        query = split_target(strip_query_credentials(call.target))[1]
+    return OutgoingRequest(
+        origin=provider.origin,
+        method=b"POST",
+        target=path + b"?" + query if query else path,
+        headers=to_provider(
+            headers, config.kind, key_text(credential.key), config.headers, client_key=call.client_key, plain=plain
+        ),
+        body=body,
+        clocks=provider.clocks,
+    )
+
+
+def key_text(key: Secret | None) -> str | None:
+    """The key itself, for the wire."""
+    return None if key is None else key.reveal()

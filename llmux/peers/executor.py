@@ -1,0 +1,267 @@
+"""Sends a model request to its candidates in order until one answers (DESIGN D-42).
+
+A failure before the answer was committed moves on to the next credential or candidate; nothing is sent again once a
+byte of an answer went to the client, and never does a request go from own keys to credits: the plan holds none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from llmux.headers import RawHeaders
+from llmux.peers.call import ModelCall, key_text, native_request
+from llmux.peers.credentials import Credential, Credentials
+from llmux.peers.generation import Provider
+from llmux.routing.decision import Attempt
+from llmux.wire.client import OutgoingRequest, Receiver, UpstreamFailure
+from llmux.wire.response_head import ResponseHead
+
+ERROR_BODY = 64 * 1024
+ERROR_SECONDS = 2.0
+_MOVES_ON = frozenset({401, 408, 425, 429, 529})
+
+
+class Exchange(Protocol):
+    """A request under way: the wire's own, the demo's, or an error that was read before."""
+
+    @property
+    def head(self) -> Deferred[ResponseHead]: ...
+
+    def relay(self, receiver: Receiver) -> None: ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    def abort(self) -> None: ...
+
+
+Send = Callable[[OutgoingRequest], Exchange]
+
+
+@dataclass(slots=True)
+class Answer:
+    """An answer that is going to the client: its head, whose it is, and where its body comes from."""
+
+    exchange: Exchange
+    head: ResponseHead
+    provider: Provider
+    credential: Credential
+    attempt: Attempt
+    changed: bool
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What must not come back to the client in a header or an error body."""
+        return (key_text(self.credential.key),)
+
+
+class ProviderUnreachable(Exception):
+    """No candidate gave an answer; `failure` is what happened to the last one."""
+
+    def __init__(self, provider: Provider, failure: UpstreamFailure) -> None:
+        super().__init__(f"{provider.config.name}: {failure}")
+        self.provider = provider
+        self.failure = failure
+
+
+@dataclass(slots=True)
+class _Plan:
+    """Which credential of which candidate is next; cooling ones only when nothing else was ever tried."""
+
+    call: ModelCall
+    credentials: Credentials
+    tried: set[Credential] = field(default_factory=set)
+
+    def __iter__(self) -> Iterator[tuple[Attempt, Provider, Credential]]:
+        for attempt in self.call.decision.attempts:
+            yield from self._credentials_of(attempt)
+        if not self.tried:
+            for attempt in self.call.decision.attempts[:1]:
+                yield from self._credentials_of(attempt, last_resort=True)
+
+    def _credentials_of(
+        self, attempt: Attempt, last_resort: bool = False
+    ) -> Iterator[tuple[Attempt, Provider, Credential]]:
+        candidate = attempt.candidate
+        tried: set[Credential] = set()
+        while True:
+            credential = self.credentials.take(candidate.provider, candidate.model, tried, last_resort=last_resort)
+            if credential is None:
+                return
+            tried.add(credential)
+            self.tried.add(credential)
+            yield attempt, self.call.generation.providers[candidate.provider], credential
+            if last_resort:
+                return
+
+
+class Executor:
+    """Tries candidates; `send` puts a request on the wire and `demo` answers for the built-in provider."""
+
+    log = Logger()
+
+    def __init__(
+        self, send: Send, demo: Callable[[ModelCall, Attempt], Exchange], credentials: Credentials, clock: IReactorTime
+    ) -> None:
+        self._send = send
+        self._demo = demo
+        self._credentials = credentials
+        self._clock = clock
+
+    async def answer(self, call: ModelCall) -> Answer:
+        """The first answer worth passing on; raises ProviderUnreachable when no candidate gave any.
+
+        Cancelling it aborts the request under way and blames no credential.
+        """
+        steps = iter(_Plan(call, self._credentials))
+        step = next(steps)
+        refused: Answer | None = None
+        while True:
+            attempt, provider, credential = step
+            model = attempt.candidate.model
+            try:
+                answer = await self._try(call, attempt, provider, credential)
+            except UpstreamFailure as failure:
+                self._note_failure(call, provider, credential, model, failure)
+                following = next(steps, None)
+                if following is None:
+                    if refused is not None:
+                        return refused
+                    raise ProviderUnreachable(provider, failure) from failure
+                step = following
+                continue
+            if not moves_on(answer.head.status):
+                self._judge(answer, b"")
+                return answer
+            following = next(steps, None)
+            if following is None:
+                self._judge(answer, b"")
+                return answer
+            refused = await self._read_refusal(answer)
+            self.log.info(
+                "{provider} answered {status} for {model}; trying {next_provider}",
+                provider=provider.config.name,
+                status=answer.head.status,
+                model=model,
+                next_provider=following[1].config.name,
+            )
+            step = following
+
+    async def _try(self, call: ModelCall, attempt: Attempt, provider: Provider, credential: Credential) -> Answer:
+        if provider.config.kind == "demo":
+            exchange, changed = self._demo(call, attempt), False
+        else:
+            request, changed = native_request(call, provider, credential, attempt)
+            exchange = self._send(request)
+        try:
+            head = await exchange.head
+        except CancelledError:
+            exchange.abort()
+            self._credentials.abandoned(credential, attempt.candidate.model)
+            raise
+        return Answer(exchange, head, provider, credential, attempt, changed)
+
+    def _judge(self, answer: Answer, body: bytes) -> None:
+        """Tell the credentials what an answer means for them."""
+        model = answer.attempt.candidate.model
+        if answer.head.status < 400:
+            self._credentials.succeeded(answer.credential, model)
+        else:
+            self._credentials.failed(answer.credential, model, answer.head.status, answer.head.headers, body)
+
+    def _note_failure(
+        self, call: ModelCall, provider: Provider, credential: Credential, model: str, failure: UpstreamFailure
+    ) -> None:
+        name = provider.config.name
+        if failure.kind == "aborted":
+            self._credentials.abandoned(credential, model)
+        else:
+            self._credentials.unreachable(name, failure.kind)
+        self.log.warn("{provider} failed for {model}: {failure}", provider=name, model=model, failure=str(failure))
+
+    async def _read_refusal(self, answer: Answer) -> Answer:
+        """Read the beginning of an error body, for the blame and in case that nothing better comes."""
+        saved = SavedExchange(answer.exchange, self._clock)
+        body = await saved.read()
+        self._judge(answer, body)
+        answer.exchange = saved
+        return answer
+
+
+def moves_on(status: int) -> bool:
+    """Whether another candidate is asked after this status (DESIGN D-42)."""
+    return status in _MOVES_ON or status >= 500
+
+
+class SavedExchange:
+    """An error answer whose body was read, up to a bound in bytes and time, so that it can be given later."""
+
+    def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
+        self.head = exchange.head
+        self._exchange = exchange
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._complete = False
+        self._done: Deferred[None] = Deferred()
+        self._timer = clock.callLater(ERROR_SECONDS, self._stop)
+
+    async def read(self) -> bytes:
+        """Wait for the body's end or bound, and give what came."""
+        self._exchange.relay(self)
+        try:
+            await self._done
+        except CancelledError:
+            self._stop()
+            raise
+        return b"".join(self._pieces)
+
+    def data(self, data: bytes) -> None:
+        """Take a piece of the body."""
+        self._pieces.append(data)
+        self._size += len(data)
+        if self._size > ERROR_BODY:
+            self._stop()
+
+    def end(self, trailers: RawHeaders) -> None:
+        """Take the end of the body."""
+        self._complete = True
+        self._settle()
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        """Take notice that the body broke off."""
+        self._settle()
+
+    def _stop(self) -> None:
+        self._exchange.abort()
+        self._settle()
+
+    def _settle(self) -> None:
+        if self._timer.active():
+            self._timer.cancel()
+        if not self._done.called:
+            self._done.callback(None)
+
+    def relay(self, receiver: Receiver) -> None:
+        """Give the body to the client after all; an incomplete one fails at its end."""
+        for piece in self._pieces:
+            receiver.data(piece)
+        if self._complete:
+            receiver.end([])
+        else:
+            receiver.failed(UpstreamFailure("cut", "an error body that was not read to its end", answered=True))
+
+    def pause(self) -> None:
+        """There is nothing that could wait."""
+
+    def resume(self) -> None:
+        """There is nothing that waited."""
+
+    def abort(self) -> None:
+        """There is nothing to abort."""

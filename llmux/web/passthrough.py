@@ -1,0 +1,121 @@
+"""The transparent reverse proxy: everything that is not a model request, WebSockets included (SPEC 11, 14, 16)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from twisted.logger import Logger
+
+from llmux.errors import HTTPProblem, upstream_failed
+from llmux.headers import RawHeaders, from_upstream
+from llmux.peers.generation import Generation
+from llmux.peers.upstream import Upstream
+from llmux.rewrite.response import ResponseTransform, GunzipTransform, gunzip_transform
+from llmux.web.late_head import LateHead
+from llmux.wire.body import RequestBody
+from llmux.wire.exchange import Exchange
+from llmux.wire.outgoing import UpstreamFailure
+from llmux.wire.pool import Pool
+from llmux.wire.relay import Relay
+from llmux.wire.request import Request
+from llmux.wire.response_head import ResponseHead
+from llmux.wire.tunnel import Tunnel
+
+Edit = Callable[[int, bytes, RawHeaders], tuple[RawHeaders, ResponseTransform | GunzipTransform | None]]
+
+
+class Passthrough:
+    """Sends requests to the upstream as they are and its answers back as they come."""
+
+    log = Logger()
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self.tunnels = 0
+
+    async def forward(
+        self,
+        request: Request,
+        generation: Generation,
+        *,
+        target: bytes,
+        client_key: str | None,
+        lend_key: bool = True,
+        body: bytes | bytearray | RequestBody | None,
+        extra: RawHeaders | None = None,
+        edit: Edit = gunzip_transform,
+    ) -> None:
+        """One request and its answer; raises HTTPProblem when the upstream gives no answer.
+
+        `extra` are headers of our own for the answer, `edit` chooses the transform of its body.
+        """
+        upstream = generation.upstream
+        if upstream is None:
+            raise upstream_failed()
+        upstream_key = upstream.key_for(client_key) if lend_key else None
+        upgrade = request.upgrade if self._may_upgrade(request, generation) else None
+        outgoing = upstream.request(
+            request.method,
+            target,
+            request.headers,
+            body,
+            client_key=client_key,
+            upstream_key=upstream_key,
+            upgrade=upgrade,
+        )
+        exchange = self._pool.send(outgoing, request.interim)
+        try:
+            head = await exchange.head
+        except UpstreamFailure as failure:
+            if not request.gone:
+                path = target.partition(b"?")[0].decode("latin-1")
+                method = request.method.decode("latin-1")
+                self.log.error("{method} {path}: upstream: {failure}", method=method, path=path, failure=str(failure))
+            raise upstream_failed() from failure
+        secrets = (upstream_key,)
+        if head.status == 101:
+            await self._tunnel(request, exchange, from_upstream(head.headers, secrets), upgrade or b"")
+            return
+        headers = from_upstream(head.headers, secrets)
+        await self._answer(request, exchange, head, headers, extra or [], edit)
+
+    def _may_upgrade(self, request: Request, generation: Generation) -> bool:
+        if request.upgrade is None or request.upgrade.lower().startswith(b"h2c"):
+            return False
+        return self.tunnels < generation.config.limits.tunnels
+
+    async def _answer(
+        self,
+        request: Request,
+        exchange: Exchange,
+        head: ResponseHead,
+        headers: RawHeaders,
+        extra: RawHeaders,
+        edit: Edit,
+    ) -> None:
+        headers, transform = edit(head.status, request.method, headers)
+        if transform is None:
+            request.start(head.status, headers + extra, head.reason)
+            relay = Relay(exchange, request)
+        else:
+            late = LateHead(
+                request, head.status, head.reason, transform, lambda settled: settled + extra, upstream_failed
+            )
+            relay = Relay(exchange, late, transform)
+        outcome = await relay.done
+        if outcome.failure is not None and not outcome.client_gone:
+            self.log.warn(
+                "{method} {path}: the upstream's answer was cut: {failure}",
+                method=request.method.decode("latin-1"),
+                path=request.uri.partition(b"?")[0].decode("latin-1"),
+                failure=str(outcome.failure),
+            )
+
+    async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders, upgrade: bytes) -> None:
+        """Join both connections after the upstream's 101 (DESIGN D-41)."""
+        tunnel = Tunnel(request, exchange, headers)
+        self.tunnels += 1
+        try:
+            await tunnel.done
+        finally:
+            self.tunnels -= 1
