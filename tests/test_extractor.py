@@ -26,7 +26,7 @@ def body_of(given: dict[str, Any]) -> bytes:
         return gzip.compress(str(given["body_gzip_of"]).encode())
     if "body_parts" in given:
         return b"".join(str(text).encode() * count for text, count in given["body_parts"])
-    return str(given["body"]).encode()
+    return str(given.get("body", "")).encode()
 
 
 class ExtractVectors(SynchronousTestCase):

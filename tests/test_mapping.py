@@ -34,7 +34,7 @@ def provider_of(written: dict[str, Any]) -> ProviderConfig:
         written.get("kind", "openai"),
         "https://api.example.com",
         (Secret("k"),),
-        tuple(ModelEntry(name) for name in written["models"]),
+        tuple(ModelEntry(name) for name in written.get("models", ())),
         priority=written.get("priority", 0),
         enabled=written.get("usable", True),
     )

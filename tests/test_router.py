@@ -53,14 +53,17 @@ class DecisionVectors(SynchronousTestCase):
     def check(self, vector: dict[str, Any]) -> None:
         given, expect, label = vector["input"], vector["expect"], f"{vector['id']}: {vector['why']}"
         router = router_of(
-            [provider_of(provider) for provider in given["providers"]],
-            [rule_of(rule) for rule in given["rules"]],
-            given["proxy"],
-            frozenset(provider["name"] for provider in given["providers"] if provider.get("cooling")),
+            [provider_of(provider) for provider in given.get("providers", ())],
+            [rule_of(rule) for rule in given.get("rules", ())],
+            given.get("proxy", False),
+            frozenset(provider["name"] for provider in given.get("providers", ()) if provider.get("cooling")),
         )
         protocol = given.get("protocol")
         request = RoutingRequest(
-            given["requested"], PROTOCOLS.get(protocol, protocol), given.get("prefer_local", True), given["force"]
+            given["requested"],
+            PROTOCOLS.get(protocol, protocol),
+            given.get("prefer_local", True),
+            given.get("force", False),
         )
         decision = router.resolve(request)
         self.assertEqual(router.resolve(replace(request, prefer_local=not request.prefer_local)), decision, label)
