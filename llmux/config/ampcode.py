@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from llmux.config.credential import secret, secrets
-from llmux.config.document import Mapping, Sequence
+from llmux.config.document import Mapping, Scalar, Sequence
 from llmux.config.model import ClientUpstreamKey, CreditsPolicy, MappingRule, Target
 from llmux.config.reader import (
     Reader,
@@ -57,7 +57,9 @@ def rule(value: Value) -> MappingRule | None:
         value.warn("the rule has no `to`; left out")
         return None
     if regex and not _compiles(source):
-        value.entry("from").warn("the regular expression does not compile; the rule is left out")
+        written = value.entry("from")
+        pattern = ascii(written.node.text if isinstance(written.node, Scalar) else "")[:80]
+        written.warn(f"the regular expression {pattern} does not compile; the rule is left out")
         return None
     return MappingRule(source, found["to"], regex, value.node.line)
 

@@ -22,6 +22,8 @@ _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _TAG = "tag:yaml.org,2002:"
 _TYPED = {_TAG + name for name in ("int", "float", "bool", "null", "timestamp")}
 _UNACCEPTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_REFERENCE = re.compile(r"""\$\{([^{}\[\],"'\n]*)\}""")
+_SHELTERED = re.compile("\\$\ue000([^\ue000\ue001]*)\ue001")
 _NULLS = {"", "~", "null", "Null", "NULL"}
 _MERGE = "<<"
 
@@ -117,7 +119,7 @@ class _Composer:
 
     def _scalar(self, event: yaml.ScalarEvent) -> Scalar:
         line, column = _place(event.start_mark)
-        text, tag = event.value, event.tag
+        text, tag = _SHELTERED.sub(r"${\1}", event.value), event.tag
         if tag is None or tag == "!":
             return Scalar(text, bool(event.implicit[0]) and tag is None, line, column)
         if tag == _TAG + "str":
@@ -207,7 +209,7 @@ def compose(text: str, file: str, ledger: Ledger) -> Mapping:
         raise ConfigError(file, line, column, "yaml", f"character U+{ord(strange.group()):04X} is not allowed")
     composer = _Composer(file, ledger)
     try:
-        for event in yaml.parse(text, Loader=_LOADER):
+        for event in yaml.parse(_shelter(text), Loader=_LOADER):
             composer.feed(event)
     except yaml.YAMLError as error:
         raise _syntax(error, text, file) from None
@@ -217,6 +219,11 @@ def compose(text: str, file: str, ledger: Ledger) -> Mapping:
     if not isinstance(root, Mapping):
         raise ConfigError(file, root.line, root.column, "yaml", "expected keys with values, such as `port: 8317`")
     return root
+
+
+def _shelter(text: str) -> str:
+    """Replace the braces of `${NAME}`, which end a plain scalar between brackets, so that `[${NAME}]` is a list."""
+    return _REFERENCE.sub("$\ue000\\1\ue001", text)
 
 
 def _place(mark: Any) -> tuple[int, int]:

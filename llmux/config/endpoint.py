@@ -13,6 +13,7 @@ KINDS = ("tcp", "tcp6", "ssl", "unix", "systemd", "haproxy")
 LOOPBACK = "127.0.0.1"
 _EXAMPLE = "tcp:8317:interface=127.0.0.1"
 _TOKEN = re.compile(r"((?:\\.|[^\\:=])*)([:=]|\Z)", re.DOTALL)
+_NOT_KINDS = {"localhost", "http", "https"}
 _PLUGIN = re.compile(r"[a-z][a-z0-9_+-]*", re.IGNORECASE)
 
 
@@ -98,7 +99,7 @@ def _check(value: Value, written: str) -> None:
             raise Fault(value, "expected a path, as in unix:/run/llmux.sock")
     elif endpoint.kind not in KINDS:
         close = suggest(endpoint.kind, KINDS)
-        if close or endpoint.kind == "localhost" or ":" not in written or not _PLUGIN.fullmatch(endpoint.kind):
+        if close or endpoint.kind in _NOT_KINDS or ":" not in written or not _PLUGIN.fullmatch(endpoint.kind):
             raise Fault(value, f"expected an endpoint such as {_EXAMPLE}", close)
     return None
 

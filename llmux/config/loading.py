@@ -13,7 +13,7 @@ from llmux.config.credential import client_keys
 from llmux.config.document import compose
 from llmux.config.endpoint import LOOPBACK, from_host, listen, protected
 from llmux.config.model import AmpcodeConfig, Config, Limits, ProviderConfig, Retry, Streaming, Timeouts
-from llmux.config.problem import At, Ledger, suggest
+from llmux.config.problem import At, Ledger
 from llmux.config.provider import providers
 from llmux.config.reader import Fault, Reader, Value, boolean, fields, held, integer, one_or_list, text
 from llmux.config.section import cooldown, cors, limits, removed_betas, routing, section, streaming, timeouts, translate
@@ -54,16 +54,13 @@ def load(source: str, path: str, environ: Mapping[str, str]) -> Config:
     ledger = Ledger(path)
     root = Value(compose(source, path, ledger), "", ledger, environ)
     found = fields(root, _SCHEMA, goproxy.IGNORED)
-    amp = _ampcode(root, found)
-    services = _providers(root, found)
-    _check_pins(root, amp, services)
     addresses = _listen(root, found)
     _check_reach(root, found, addresses)
     config = Config(
         listen=addresses,
         api_keys=found.get("api-keys", ()),
-        providers=services,
-        ampcode=amp,
+        providers=_providers(root, found),
+        ampcode=_ampcode(root, found),
         timeouts=Timeouts(**found.get("timeouts", {})),
         limits=_limits(root, found),
         streaming=Streaming(**found.get("streaming", {})),
@@ -134,19 +131,6 @@ def _providers(root: Value, found: dict[str, Any]) -> tuple[ProviderConfig, ...]
     nameless = (*goproxy.SECTIONS, "generative-language-api-key")
     others = [entry for section_name in nameless for entry in found.get(section_name, ())]
     return (*named, *goproxy.with_names(others, set(lines)))
-
-
-def _check_pins(root: Value, amp: AmpcodeConfig, services: tuple[ProviderConfig, ...]) -> None:
-    """A pin to a provider that does not exist makes a target that is never served; say so."""
-    names = [entry.name for entry in services]
-    for rule in amp.model_mappings:
-        for target in rule.targets:
-            if target.provider is not None and target.provider not in names:
-                close = suggest(target.provider, names)
-                hint = f"; did you mean {close}?" if close else ""
-                root.ledger.warn(
-                    At(rule.line), "ampcode.model-mappings", f"a target is pinned to an unknown provider{hint}"
-                )
 
 
 def _limits(root: Value, found: dict[str, Any]) -> Limits:

@@ -60,13 +60,13 @@ class Ledger:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self._errors: dict[tuple[int, int, str], ConfigError] = {}
+        self._errors: dict[tuple[int, int, str, str], ConfigError] = {}
         self._warnings: dict[tuple[int, int, str], None] = {}
 
     def error(self, at: Position, key: str, problem: str, suggestion: str | None = None) -> None:
-        """Note a problem that refuses the file. An aliased node is read twice and still reported once."""
+        """Note a problem that refuses the file; noting it again makes no difference."""
         error = ConfigError(self.file, at.line, at.column, key, problem, suggestion)
-        self._errors.setdefault((at.line, at.column, error.problem), error)
+        self._errors.setdefault((at.line, at.column, key, problem), error)
 
     def warn(self, at: Position, key: str, problem: str) -> None:
         """Note something that the author should know and that does not refuse the file."""
@@ -84,7 +84,7 @@ class Ledger:
 def suggest(word: str, known: Iterable[str]) -> str | None:
     """The known word that is spelled most like this one, or None."""
     folded = {name.lower(): name for name in known}
-    close = get_close_matches(word.lower().replace("_", "-")[:60], list(folded), n=1, cutoff=0.7)
+    close = get_close_matches(word.lower().replace("_", "-")[:60], list(folded), n=1)
     return folded[close[0]] if close else None
 
 

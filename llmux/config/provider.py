@@ -60,6 +60,8 @@ _CAPABILITIES: Mapping[str, Reader[Any]] = {
     "schema-dialect": one_of(("json", "openapi")),
     "signature-required": boolean,
     "max-tokens-field": one_of(("max_completion_tokens", "max_tokens")),
+    "modalities": list_of(one_of(("audio", "image"))),
+    "reasoning-content": boolean,
 }
 _CAPABILITY_SCHEMA = {**{name.replace("-", "_"): reader for name, reader in _CAPABILITIES.items()}, **_CAPABILITIES}
 

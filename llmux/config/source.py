@@ -21,21 +21,26 @@ _FROM_ENVIRONMENT = (
 )
 
 
+def load_bytes(data: bytes, path: str, environ: Mapping[str, str]) -> Config:
+    """Read the content of a configuration file, UTF-8 with or without a mark; raises as `load` does."""
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        column = error.start - data.rfind(b"\n", 0, error.start)
+        raise ConfigError(path, line, column, "file", "is not in UTF-8") from None
+    return load(text, path, environ)
+
+
 def load_file(path: str, environ: Mapping[str, str]) -> Config:
-    """Read a configuration file in UTF-8; a file that cannot be read is a `ConfigError` as well."""
+    """Read a configuration file; one that cannot be read is a `ConfigError` as well."""
     try:
         with open(path, "rb") as file:
             data = file.read(4 * MAX_TEXT + 1)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else "not the name of a file"
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else "this cannot name a file"
         raise ConfigError(path, 1, 1, "file", f"cannot be read: {reason}") from None
-    try:
-        source = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - (data.rfind(b"\n", 0, error.start) + 1) + 1
-        raise ConfigError(path, line, column, "file", "is not in UTF-8") from None
-    return load(source, path, environ)
+    return load_bytes(data, path, environ)
 
 
 def defaults(environ: Mapping[str, str]) -> Config:

@@ -69,15 +69,15 @@ def _split(value: Value, found: str) -> SplitResult:
         raise Fault(value, "a URL must not carry a user name or password")
     if "?" in found or "#" in found:
         raise Fault(value, "a URL must not carry a query or a fragment")
-    if not _is_host(host) or port == 0 or parts.netloc.endswith(":"):
+    if not _is_host(host, "[" in parts.netloc) or port == 0 or parts.netloc.endswith(":"):
         raise Fault(value, "the URL has no usable host or port")
     if any(segment in (".", "..") for segment in parts.path.split("/")):
         raise Fault(value, "the path of a URL must not have . or .. in it")
     return parts
 
 
-def _is_host(host: str) -> bool:
-    if ":" not in host:
+def _is_host(host: str, bracketed: bool) -> bool:
+    if not bracketed:
         return _HOST.fullmatch(host) is not None
     try:
         IPv6Address(host)
