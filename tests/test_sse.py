@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial import unittest
 
-from llmux.rewrite.model_rewriter import ModelRewriter
+from llmux.rewrite.model import ModelRewriter
 from llmux.rewrite.splice import Edit
 from llmux.rewrite.sse import Event, EventFramer, EventReader, StreamEditor, parse_event
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from llmux.rewrite.amp_shape import ShapeFixes
-from llmux.rewrite.model_rewriter import ROOT_KEYS, ModelRewriter, escaped_letters
+from llmux.rewrite.model import ROOT_KEYS, ModelRewriter, escaped_letters
 from llmux.rewrite.spans import ARRAY, OBJECT, Buffer, elements, ends, members, root, skip
 from llmux.rewrite.splice import Edit, json_edits, splice_json
 

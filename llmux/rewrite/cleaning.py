@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from llmux.rewrite.model_rewriter import escaped_letters
+from llmux.rewrite.model import escaped_letters
 from llmux.rewrite.spans import BOM, Buffer, InvalidJSON, Object, elements, hide_surrogates, members, root
 from llmux.rewrite.splice import Edit, removals, splice
 

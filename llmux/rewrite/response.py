@@ -20,7 +20,7 @@ from llmux.rewrite.media import (
     sniff,
     value,
 )
-from llmux.rewrite.model_rewriter import ModelRewriter
+from llmux.rewrite.model import ModelRewriter
 from llmux.rewrite.spans import Buffer
 from llmux.rewrite.sse import EVENT_LIMIT, StreamEditor
 
