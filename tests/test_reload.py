@@ -5,8 +5,7 @@ from __future__ import annotations
 from twisted.logger import LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config.load import load
-from llmux.config.model import Config
+from llmux.config import Config, load_bytes
 from llmux.daemon.reload import HALF_WRITTEN_LOOKS, Identity, Reloader, WatchedFile
 
 FIRST = b"""\
@@ -82,8 +81,8 @@ class ReloaderTests(SynchronousTestCase):
         self.applied: list[Config] = []
         self.file = FakeFile(FIRST)
         watched = WatchedFile("x.yaml", "", self.file.identify, self.file.read)
-        first = load(FIRST.decode(), "x.yaml", {})
-        self.reloader = Reloader(watched, first, lambda text, path: load(text, path, {}), self.applied.append)
+        first = load_bytes(FIRST, "x.yaml", {})
+        self.reloader = Reloader(watched, first, lambda content, path: load_bytes(content, path, {}), self.applied.append)
         self.events: list[tuple[LogLevel, str]] = []
 
         def observe(event: object) -> None:

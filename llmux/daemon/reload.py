@@ -14,9 +14,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
-from llmux.config.document import ConfigError, EmptyConfig
-from llmux.config.load import changes
-from llmux.config.model import Config
+from llmux.config import Config, ConfigError, EmptyConfig, changes
 
 LOOK_SECONDS = 0.25
 HALF_WRITTEN_LOOKS = 8
@@ -94,7 +92,7 @@ class Reloader:
         self,
         file: WatchedFile,
         current: Config,
-        load: Callable[[str, str], Config],
+        load: Callable[[bytes, str], Config],
         apply: Callable[[Config], None],
     ) -> None:
         self._file = file
@@ -121,11 +119,8 @@ class Reloader:
     def _take(self, content: bytes) -> None:
         path = self._file.path
         try:
-            new = self._load(content.decode("utf-8-sig"), path)
+            new = self._load(content, path)
         except EmptyConfig:
-            return
-        except UnicodeDecodeError:
-            self.log.error("{path} is not UTF-8; the old configuration stays", path=path)
             return
         except ConfigError as problem:
             self.log.error("{problem}; the old configuration stays", problem=str(problem))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from llmux.config.secret import Secret
 from llmux.headers import RawHeaders, filter_betas, to_provider
@@ -10,11 +12,12 @@ from llmux.peers.credentials import Credential
 from llmux.peers.endpoints import GENERATE, gemini_path, provider_path
 from llmux.peers.generation import Generation, Provider
 from llmux.rewrite.model import ModelRewriter
-from llmux.rewrite.thinking import apply_thinking
+from llmux.rewrite.thinking import Thinking, apply_thinking
 from llmux.routing.decision import Attempt, RoutingDecision
 from llmux.routing.suffix import interpret
+from llmux.routing.wildcard import matches
 from llmux.targets import split_target, strip_query_credentials
-from llmux.wire.client import OutgoingRequest
+from llmux.wire.outgoing import OutgoingRequest
 
 Body = bytes | bytearray
 
@@ -54,7 +57,7 @@ def native_request(
     if name != call.requested_model:
         body = ModelRewriter(name).request(body)
     if attempt.suffix and call.verb == GENERATE and call.protocol != "completions":
-        body = apply_thinking(body, call.protocol, interpret(attempt.suffix))
+        body = apply_thinking(body, call.protocol, thinking(attempt.suffix), capabilities(provider, name))
     changed = body is not call.body and body != call.body
     sent, plain = body, True
     if not changed and call.encoded is not None:
@@ -93,6 +96,28 @@ def outgoing(
         body=body,
         clocks=provider.clocks,
     )
+
+
+def thinking(suffix: str) -> Thinking | None:
+    """What a suffix asks for, None when it means nothing (SPEC R-SF-3)."""
+    asked = interpret(suffix)
+    match asked.mode:
+        case "none":
+            return Thinking("off")
+        case "auto":
+            return Thinking("auto")
+        case "level":
+            return Thinking("level", level=asked.level)
+        case "budget":
+            return Thinking("budget", budget=asked.budget)
+        case _:
+            return None
+
+
+def capabilities(provider: Provider, model: str) -> Mapping[str, Any]:
+    """What the configuration says that a model can do: its own entry before the provider's (TRANSLATION 2.5)."""
+    own = next((entry.capabilities for entry in provider.config.models if matches(entry.name, model)), {})
+    return {**provider.config.capabilities, **own}
 
 
 def key_text(key: Secret | None) -> str | None:

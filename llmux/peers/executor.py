@@ -17,13 +17,15 @@ from twisted.logger import Logger
 from llmux.headers import RawHeaders
 from llmux.peers.call import ModelCall, key_text, native_request
 from llmux.peers.credentials import Credential, Credentials
+from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
 from llmux.routing.decision import Attempt
-from llmux.wire.client import OutgoingRequest, Receiver, UpstreamFailure
+from llmux.wire.outgoing import OutgoingRequest, Receiver, UpstreamFailure
 from llmux.wire.response_head import ResponseHead
 
 ERROR_BODY = 64 * 1024
 ERROR_SECONDS = 2.0
+_NO_CONNECTION = frozenset({"connect", "dns", "tls", "connect-timeout", "tls-timeout"})
 _MOVES_ON = frozenset({401, 408, 425, 429, 529})
 
 
@@ -107,9 +109,7 @@ class Executor:
 
     log = Logger()
 
-    def __init__(
-        self, send: Send, demo: Callable[[ModelCall, Attempt], Exchange], credentials: Credentials, clock: IReactorTime
-    ) -> None:
+    def __init__(self, send: Send, demo: Demo, credentials: Credentials, clock: IReactorTime) -> None:
         self._send = send
         self._demo = demo
         self._credentials = credentials
@@ -156,7 +156,7 @@ class Executor:
 
     async def _try(self, call: ModelCall, attempt: Attempt, provider: Provider, credential: Credential) -> Answer:
         if provider.config.kind == "demo":
-            exchange, changed = self._demo(call, attempt), False
+            exchange, changed = self._ask_demo(call, attempt), False
         else:
             request, changed = native_request(call, provider, credential, attempt)
             exchange = self._send(request)
@@ -167,6 +167,10 @@ class Executor:
             self._credentials.abandoned(credential, attempt.candidate.model)
             raise
         return Answer(exchange, head, provider, credential, attempt, changed)
+
+    def _ask_demo(self, call: ModelCall, attempt: Attempt) -> Exchange:
+        verb = call.action or call.verb
+        return self._demo.send(call.protocol, verb, attempt.candidate.model, call.body, call.target)
 
     def _judge(self, answer: Answer, body: bytes) -> None:
         """Tell the credentials what an answer means for them."""
@@ -182,8 +186,10 @@ class Executor:
         name = provider.config.name
         if failure.kind == "aborted":
             self._credentials.abandoned(credential, model)
-        else:
+        elif failure.kind in _NO_CONNECTION:
             self._credentials.unreachable(name, failure.kind)
+        else:
+            self._credentials.failed(credential, model, 502, [])
         self.log.warn("{provider} failed for {model}: {failure}", provider=name, model=model, failure=str(failure))
 
     async def _read_refusal(self, answer: Answer) -> Answer:

@@ -13,8 +13,8 @@ from llmux.peers.upstream import Upstream
 from llmux.routing.directory import Directory
 from llmux.routing.mapping import ModelMapper
 from llmux.routing.router import Router
-from llmux.wire.client import Clocks
 from llmux.wire.origin import Origin
+from llmux.wire.outgoing import Clocks
 
 
 @dataclass(frozen=True, slots=True)

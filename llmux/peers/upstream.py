@@ -8,8 +8,8 @@ from llmux.headers import RawHeaders, to_upstream
 from llmux.peers.secrets import UpstreamKeys
 from llmux.targets import join_target, strip_query
 from llmux.wire.body import RequestBody
-from llmux.wire.client import Clocks, OutgoingRequest
 from llmux.wire.origin import Origin
+from llmux.wire.outgoing import Clocks, OutgoingRequest
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Mapping
-from typing import Any, Protocol
+from typing import Any, cast
 
 from klein import Klein
 from twisted.internet.defer import CancelledError, Deferred
@@ -12,19 +12,12 @@ from twisted.python.failure import Failure
 
 from llmux.errors import HTTPProblem, internal_error
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
-from llmux.web.routes import ANY, ROUTES, UNMATCHED, Route
+from llmux.web.routes import ANY, ROUTES, UNMATCHED
 from llmux.wire.request import Request
 
 MOST_REMEMBERED = 2048
 LONGEST_REMEMBERED = 256
 Handler = Callable[[Request, Match], Coroutine[Deferred[Any], Any, None]]
-
-
-class Unrouted(Protocol):
-    """What answers a request that no route takes."""
-
-    def __call__(self, request: Request, allow: tuple[Route, ...], match: Match) -> Coroutine[Any, Any, None]:
-        """Answer 404, 405 or pass the request on; `allow` is empty when no pattern matches the path."""
 
 
 def klein_pattern(pattern: str) -> str:
@@ -67,7 +60,8 @@ class Site:
         """Route one request; the handler runs until its first wait before this returns."""
         try:
             match = self._match(request)
-            running = self._app.execute_endpoint(match.route.handler, request, match)
+            # Klein types requests by Twisted's interface, of which its endpoints use nothing.
+            running: Any = self._app.execute_endpoint(match.route.handler, cast(Any, request), match)
         except Exception:
             self._failed(Failure(), request)
             return
@@ -99,7 +93,9 @@ class Site:
                 request.break_off()
             return
         if not isinstance(problem, HTTPProblem):
-            self.log.failure("while answering {method} {path}", failure, method=_text(request.method), path=_path(request))
+            self.log.failure(
+                "while answering {method} {path}", failure, method=_text(request.method), path=_path(request)
+            )
             problem = internal_error()
         answer(request, problem)
 

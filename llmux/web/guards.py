@@ -6,7 +6,7 @@ import ipaddress
 from dataclasses import dataclass
 
 from llmux.client_keys import Access, ClientKeys, Identity
-from llmux.errors import HTTPProblem, forbidden_origin, invalid_key, missing_key, no_upstream, unsafe_path
+from llmux.errors import forbidden_origin, invalid_key, missing_key, no_upstream, options_refused, unsafe_path
 from llmux.headers import RawHeaders
 from llmux.targets import has_dot_segment
 from llmux.web.routes import Route
@@ -31,7 +31,7 @@ def admit(route: Route, policy: Policy, method: bytes, target: bytes, headers: R
         if not policy.upstream:
             raise no_upstream()
         if method == b"OPTIONS":
-            raise HTTPProblem(403, b"", [])
+            raise options_refused()
         if policy.localhost_only and not is_loopback(peer):
             raise forbidden_origin()
     identity = policy.keys.identify(headers, target)

@@ -48,7 +48,7 @@ class LateHead:
     def settle(self) -> None:
         """Send the head if it is known by now and has not been sent."""
         if self._transform.settled and not self._request.status and not self._request.ended:
-            self._request.start(self._status, self._head(self._transform.headers), self._reason)
+            self._request.start(self._status, self._head(self._transform.headers), self._reason or None)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body, after the head."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
-from llmux.errors import HTTPProblem, upstream_failed
+from llmux.errors import upstream_failed
 from llmux.headers import RawHeaders, from_upstream
 from llmux.peers.generation import Generation
-from llmux.peers.upstream import Upstream
-from llmux.rewrite.response import ResponseTransform, GunzipTransform, gunzip_transform
+from llmux.rewrite.response import GunzipTransform, ResponseTransform, gunzip_transform
 from llmux.web.late_head import LateHead
 from llmux.wire.body import RequestBody
 from llmux.wire.exchange import Exchange
@@ -19,7 +19,7 @@ from llmux.wire.pool import Pool
 from llmux.wire.relay import Relay
 from llmux.wire.request import Request
 from llmux.wire.response_head import ResponseHead
-from llmux.wire.tunnel import Tunnel
+from llmux.wire.tunnel import join
 
 Edit = Callable[[int, bytes, RawHeaders], tuple[RawHeaders, ResponseTransform | GunzipTransform | None]]
 
@@ -29,8 +29,9 @@ class Passthrough:
 
     log = Logger()
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, clock: IReactorTime) -> None:
         self._pool = pool
+        self._clock = clock
         self.tunnels = 0
 
     async def forward(
@@ -74,7 +75,7 @@ class Passthrough:
             raise upstream_failed() from failure
         secrets = (upstream_key,)
         if head.status == 101:
-            await self._tunnel(request, exchange, from_upstream(head.headers, secrets), upgrade or b"")
+            await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
             return
         headers = from_upstream(head.headers, secrets)
         await self._answer(request, exchange, head, headers, extra or [], edit)
@@ -95,12 +96,13 @@ class Passthrough:
     ) -> None:
         headers, transform = edit(head.status, request.method, headers)
         if transform is None:
-            request.start(head.status, headers + extra, head.reason)
+            request.start(head.status, headers + extra, head.reason or None)
             relay = Relay(exchange, request)
         else:
             late = LateHead(
                 request, head.status, head.reason, transform, lambda settled: settled + extra, upstream_failed
             )
+            late.settle()
             relay = Relay(exchange, late, transform)
         outcome = await relay.done
         if outcome.failure is not None and not outcome.client_gone:
@@ -111,9 +113,9 @@ class Passthrough:
                 failure=str(outcome.failure),
             )
 
-    async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders, upgrade: bytes) -> None:
+    async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders) -> None:
         """Join both connections after the upstream's 101 (DESIGN D-41)."""
-        tunnel = Tunnel(request, exchange, headers)
+        tunnel = join(request, exchange, headers, self._clock)
         self.tunnels += 1
         try:
             await tunnel.done

@@ -1,0 +1,176 @@
+"""The running daemon: every object is built here, by hand and once; start, reload, drain (SPEC 17, HOSTILE 2)."""
+
+from __future__ import annotations
+
+import atexit
+import hashlib
+import os
+import signal
+import time
+from typing import Any
+
+from twisted.application.service import MultiService
+from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.task import LoopingCall, deferLater
+from twisted.logger import ILogObserver, Logger
+from twisted.python.components import Componentized
+from twisted.python.logfile import LogFile
+
+from llmux.config import Config, load_bytes
+from llmux.daemon.observers import LEVELS, observer
+from llmux.daemon.reload import LOOK_SECONDS, Reloader, WatchedFile, identify
+from llmux.peers.credentials import Credentials
+from llmux.peers.credits import DailyCredits
+from llmux.peers.demo.exchange import Demo
+from llmux.peers.executor import Executor
+from llmux.peers.generation import Lasting, build
+from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
+from llmux.web.face import Face
+from llmux.wire.listening import ListeningService, listening_endpoint
+from llmux.wire.pool import Pool
+from llmux.wire.server import HTTPServer, ServerSettings
+
+DRAIN_LOOK = 0.05
+
+
+def server_settings(config: Config) -> ServerSettings:
+    """The listening side of a configuration."""
+    limits, timeouts = config.limits, config.timeouts
+    return ServerSettings(
+        header_bytes=limits.header_bytes,
+        header_fields=limits.header_fields,
+        target=limits.target,
+        connections=limits.connections,
+        connections_per_address=limits.connections_per_address,
+        header_timeout=timeouts.header,
+        keep_alive=timeouts.keep_alive,
+        send_timeout=timeouts.send,
+        body_idle_timeout=timeouts.idle,
+        buffered=limits.buffered,
+    )
+
+
+class DaemonService(MultiService):
+    """Listens, reloads and drains; `listen` comes before twistd starts the rest."""
+
+    log = Logger(namespace="llmux")
+
+    def __init__(
+        self,
+        reactor: Any,
+        config: Config,
+        content: bytes | None,
+        log_format: str = "text",
+        log_level: str = "info",
+        logfile: str | None = None,
+    ) -> None:
+        super().__init__()
+        self._reactor = reactor
+        self._log_format = log_format
+        self._log_level = log_level
+        self._logfile = logfile
+        self.pool = Pool(reactor)
+        credentials = Credentials(time.time)
+        self._lasting = Lasting(
+            credentials,
+            DailyCredits(time.time),
+            UpstreamKeys(time.time, lambda: read_secrets_file(secrets_path()), os.environ),
+        )
+        executor = Executor(self.pool.send, Demo(reactor), credentials, reactor)
+        generation = build(config, 1, self._lasting)
+        self._warnings = generation.warnings
+        self.face = Face(generation, self.pool, executor, self._lasting, reactor)
+        self.face.models.least_level = LEVELS[log_level]
+        self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
+        self._listeners = [
+            ListeningService(listening_endpoint(reactor, description), self.server) for description in config.listen
+        ]
+        self._reloader: Reloader | None = None
+        if config.path is not None and content is not None:
+            file = WatchedFile(config.path, hashlib.sha256(content).hexdigest(), _settled=identify(config.path))
+            self._reloader = Reloader(file, config, lambda data, path: load_bytes(data, path, os.environ), self._apply)
+        self._looking: LoopingCall | None = None
+        self._terminations = 0
+
+    def listen(self) -> None:
+        """Open the listening sockets; raises CannotListenError."""
+        for listener in self._listeners:
+            listener.startService()
+
+    def setServiceParent(self, parent: Any) -> None:
+        """Take the log observer along to the application that twistd makes around the service."""
+        if isinstance(parent, Componentized):
+            out = LogFile.fromFullPath(self._logfile) if self._logfile and self._logfile != "-" else None
+            parent.setComponent(ILogObserver, observer(self._log_format, self._log_level, out))
+        super().setServiceParent(parent)
+
+    def startService(self) -> None:
+        """Begin to look at the configuration file and take over the signals."""
+        super().startService()
+        config = self.face.current.config
+        for warning in self._warnings:
+            self.log.warn("{warning}", warning=warning)
+        self.log.info(
+            "llmux listens on {listen} with {providers}; configuration: {path}",
+            listen=", ".join(config.listen),
+            providers=", ".join(self.face.current.providers) or "no provider",
+            path=config.path or "built-in defaults",
+        )
+        if self._reloader is not None:
+            self._looking = LoopingCall(self._reloader.poll)
+            self._looking.clock = self._reactor
+            self._looking.start(LOOK_SECONDS)
+        self._reactor.callWhenRunning(self._take_signals)
+
+    def _take_signals(self) -> None:
+        try:
+            signal.signal(signal.SIGTERM, self._terminate)
+            signal.signal(signal.SIGINT, self._terminate)
+            if self._reloader is not None:
+                reload = self._reloader.reload_now
+                signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(reload))
+        except ValueError:
+            self.log.warn("not the main thread: signals are left to the reactor")
+
+    def _terminate(self, number: int, frame: object) -> None:
+        """Drain on the first signal, cut on the second; the exit status is 0 when everything drained."""
+        self._terminations += 1
+        if self._terminations == 1:
+            self._reactor.callFromThread(self._reactor.stop)
+        else:
+            self._reactor.callFromThread(self.server.abort)
+
+    def _apply(self, config: Config) -> None:
+        generation = build(config, self.face.current.number + 1, self._lasting)
+        self.server.settings = server_settings(config)
+        self.face.switch(generation)
+        for warning in generation.warnings[len(config.warnings) :]:
+            self.log.warn("{warning}", warning=warning)
+
+    def stopService(self) -> Deferred[None]:
+        """Stop listening, let requests end for at most `timeouts.drain`, then cut what is left."""
+        return Deferred.fromCoroutine(self._stop())
+
+    async def _stop(self) -> None:
+        if self._looking is not None and self._looking.running:
+            self._looking.stop()
+        self.face.draining = True
+        for listener in self._listeners:
+            await maybeDeferred(listener.stopService)
+        self.server.drain()
+        deadline = self._reactor.seconds() + self.face.current.config.timeouts.drain
+        while self.server.busy and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
+        cut = self.server.busy
+        if cut:
+            self.log.warn("{cut} requests were cut after the drain time", cut=cut)
+            atexit.register(_die_by_signal)
+        self.server.abort()
+        self.pool.abort()
+        await maybeDeferred(super().stopService)
+
+
+def _die_by_signal() -> None:
+    """End with the signal's own status, since not everything drained."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTERM)

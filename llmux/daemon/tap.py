@@ -1,0 +1,76 @@
+"""What `twistd llmux` runs: its options, and the service made from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from twisted.internet.error import CannotListenError
+from twisted.python import usage
+
+from llmux.config import Config, ConfigError, defaults, find, load_bytes
+from llmux.daemon.observers import LEVELS
+
+
+class Options(usage.Options):
+    """The options of `twistd llmux`."""
+
+    synopsis = "[--config FILE] [--log-format text|json] [--log-level LEVEL]"
+    longdesc = (
+        "Routes each model request to your own provider, to another model, or to an upstream that costs credits, and "
+        "passes everything else through. Without --config the file is $LLMUX_CONFIG, then llmux/llmux.yaml in the "
+        "XDG configuration folder, then built-in defaults: loopback port 8317, providers for the API keys found in "
+        "the environment, and the offline provider `demo`. The file is read again when it changes, and on SIGHUP."
+    )
+    optParameters = [
+        ["config", "c", None, "Configuration file"],
+        ["log-format", None, "text", "text for people, json for programs"],
+        ["log-level", None, "info", f"Least important level that is logged: {', '.join(LEVELS)}"],
+    ]
+
+    def postOptions(self) -> None:
+        """Check the choices, and make the path absolute: twistd changes directory later."""
+        if self["log-format"] not in ("text", "json"):
+            raise usage.UsageError("--log-format is text or json")
+        if self["log-level"] not in LEVELS:
+            raise usage.UsageError(f"--log-level is one of {', '.join(LEVELS)}")
+        if self["config"] is not None:
+            self["config"] = os.path.abspath(self["config"])
+
+
+def configuration(path: str | None, environ: Mapping[str, str]) -> tuple[Config, bytes | None]:
+    """The configuration in force and the bytes it was read from, None for built-in defaults.
+
+    Raises SystemExit with one line, `llmux: FILE:LINE:COLUMN: key: problem`, when there is none that can be used.
+    """
+    path = path or find(environ)
+    if path is None:
+        return defaults(environ), None
+    try:
+        content = Path(path).read_bytes()
+        return load_bytes(content, path, environ), content
+    except ConfigError as problem:
+        raise SystemExit(str(problem)) from None
+    except OSError as problem:
+        raise SystemExit(f"llmux: {path}: file: {problem.strerror}") from None
+
+
+def makeService(options: Options) -> Any:
+    """The service, listening already: a busy port is one line and nothing has begun."""
+    from twisted.internet import reactor
+
+    from llmux.daemon.service import DaemonService
+
+    config, content = configuration(options["config"], os.environ)
+    logfile = options.parent["logfile"] if options.parent is not None else None
+    service = DaemonService(reactor, config, content, options["log-format"], options["log-level"], logfile)
+    try:
+        service.listen()
+    except CannotListenError as problem:
+        reason = getattr(problem.socketError, "strerror", None) or problem.socketError
+        raise SystemExit(f"llmux: cannot listen on {problem.interface or '*'}:{problem.port}: {reason}") from None
+    except (OSError, ValueError, TypeError) as problem:
+        raise SystemExit(f"llmux: cannot listen on {', '.join(config.listen)}: {problem}") from None
+    return service

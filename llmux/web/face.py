@@ -1,0 +1,243 @@
+"""The HTTP face of the daemon: holds the generation in force and gives every route of the table its handler."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qsl
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.logger import Logger
+
+from llmux.client_keys import ClientKeys, Identity
+from llmux.errors import (
+    HTTPProblem,
+    error_body,
+    method_not_allowed,
+    model_not_found,
+    not_found,
+    to_json,
+    upgrade_refused,
+)
+from llmux.headers import RawHeaders
+from llmux.peers.executor import Executor
+from llmux.peers.generation import Generation, Lasting
+from llmux.peers.served import ServedRequests
+from llmux.rewrite.features import remove_features
+from llmux.rewrite.response import body_transform
+from llmux.targets import split_target
+from llmux.web.app import Site, make_app
+from llmux.web.guards import Policy, admit, lends_upstream_key
+from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
+from llmux.web.model_lists import LISTS, MODELS, family
+from llmux.web.model_routes import ModelRoutingWrapper
+from llmux.web.passthrough import Passthrough
+from llmux.web.routes import ROUTES, UNMATCHED, listing_handler
+from llmux.wire.body import BodyLost, BodyTooLarge
+from llmux.wire.pool import Pool
+from llmux.wire.request import Request
+
+_JSON = (b"Content-Type", b"application/json")
+_UNMATCHED = Match(UNMATCHED, {}, {})
+_CREDITS_QUESTION = "getCreditsByRequestId"
+_USER_QUESTION = "getUserInfo"
+_QUESTION_LIMIT = 64 * 1024
+_PREFLIGHT_SECONDS = b"600"
+
+
+class Face:
+    """Everything that answers HTTP; `current` is replaced as a whole by a reload."""
+
+    log = Logger()
+
+    def __init__(
+        self, generation: Generation, pool: Pool, executor: Executor, lasting: Lasting, clock: IReactorTime
+    ) -> None:
+        self.current = generation
+        self.draining = False
+        self._policy = policy(generation)
+        self._served = ServedRequests()
+        self._passthrough = Passthrough(pool, clock)
+        self.models = ModelRoutingWrapper(executor, self._passthrough, lasting, self._served, clock.seconds)
+        self._matcher = Matcher(ROUTES)
+        self.app = make_app(self._handlers())
+        self.site = Site(self.app, self._unrouted)
+
+    def switch(self, generation: Generation) -> None:
+        """Put a new generation in force; requests under way keep theirs (SPEC R-HR-2)."""
+        self._policy = policy(generation)
+        self.current = generation
+
+    def _handlers(self) -> Mapping[str, Callable[[Request, Match], Any]]:
+        model = self._model
+        return {
+            "openai.chat": model,
+            "openai.completions": model,
+            "openai.responses": model,
+            "openai.count_tokens": model,
+            "anthropic.messages": model,
+            "anthropic.count_tokens": model,
+            "gemini.generate": model,
+            "gemini.bridge": model,
+            "models.list": self._list,
+            "models.gemini": self._list,
+            "models.by_headers": self._list,
+            "models.get": self._one_model,
+            "gemini.model_get": self._one_model,
+            "upstream.proxy": self._proxy,
+            "health": self._health,
+            "ready": self._ready,
+        }
+
+    def _admit(self, request: Request, match: Match) -> Identity:
+        if request.upgrade is not None and not match.route.guarded and not request.upgrade.lower().startswith(b"h2c"):
+            raise upgrade_refused(match.route.protocol)
+        return admit(match.route, self._policy, request.method, request.uri, request.headers, request.peer)
+
+    async def _model(self, request: Request, match: Match) -> None:
+        await self.models.handle(request, match, self._admit(request, match), self.current)
+
+    async def _proxy(self, request: Request, match: Match) -> None:
+        generation = self.current
+        identity = self._admit(request, match)
+        body: Any = None if request.body.complete and not request.body.received else request.body
+        edit: dict[str, Any] = {}
+        if match.params.get("path") is not None or request.path == b"/api/internal":
+            question = split_target(request.uri)[1]
+            if question == _CREDITS_QUESTION.encode() and request.path == b"/api/internal":
+                body = await self._credits_question(request)
+                if body is None:
+                    return
+            elif question == _USER_QUESTION.encode() and generation.config.ampcode.strip_features:
+                features = generation.config.ampcode.strip_features
+                edit["edit"] = lambda status, method, headers: body_transform(
+                    status, method, headers, lambda answer: remove_features(answer, features)
+                )
+        await self._passthrough.forward(
+            request,
+            generation,
+            target=request.uri,
+            client_key=identity.key,
+            lend_key=lends_upstream_key(match.route, identity),
+            body=body,
+            **edit,
+        )
+
+    async def _credits_question(self, request: Request) -> bytes | bytearray | None:
+        """Answer what a request cost that own keys served; any other question goes on with this body (DESIGN D-50)."""
+        try:
+            body = await request.body.collect(_QUESTION_LIMIT)
+        except BodyTooLarge:
+            raise not_found() from None
+        except BodyLost:
+            request.break_off()
+            return None
+        try:
+            asked = json.loads(body)["params"]["requestId"]
+        except (ValueError, KeyError, TypeError, RecursionError):
+            return body
+        if not isinstance(asked, str) or asked.encode("utf-8", "replace") not in self._served:
+            return body
+        self._json(request, 200, {"ok": True, "result": {"credits": 0}})
+        return None
+
+    async def _list(self, request: Request, match: Match) -> None:
+        self._admit(request, match)
+        query = query_of(request.uri)
+        handler = listing_handler(match.route, match.params.get("provider", ""))
+        kind = family(names_of(request.headers), query) if handler == "models.by_headers" else handler.split(".")[1]
+        served = [(model.name, model.providers[0]) for model in self.current.directory.models()]
+        self._json(request, 200, LISTS[kind](served, query), self._cors(request))
+
+    async def _one_model(self, request: Request, match: Match) -> None:
+        self._admit(request, match)
+        gemini = match.route.handler == "gemini.model_get"
+        kind = "gemini" if gemini else family(names_of(request.headers), query_of(request.uri))
+        name = match.params.get("action") or match.params.get("model", "")
+        candidates = self.current.directory.candidates(name, name)
+        if not candidates:
+            raise model_not_found("gemini" if gemini else {"openai": "chat"}.get(kind, kind), name)
+        self._json(request, 200, MODELS[kind](name, candidates[0].provider), self._cors(request))
+
+    async def _health(self, request: Request, match: Match) -> None:
+        self._admit(request, match)
+        generation = self.current
+        self._json(
+            request,
+            200,
+            {"status": "ok", "generation": generation.number, "digest": generation.config.digest},
+            self._cors(request),
+        )
+
+    async def _ready(self, request: Request, match: Match) -> None:
+        self._admit(request, match)
+        self._json(request, 503 if self.draining else 200, {"status": "draining" if self.draining else "ready"})
+
+    def _json(self, request: Request, status: int, value: Any, headers: RawHeaders | None = None) -> None:
+        request.respond(status, [_JSON, *(headers or [])], to_json(value))
+
+    def _cors(self, request: Request) -> RawHeaders:
+        """What a configured origin may read; nothing for any other (SPEC 2.2)."""
+        allowed = self.current.config.cors_origins
+        origin = request.header(b"origin")
+        if not allowed or origin is None:
+            return []
+        if "*" in allowed:
+            return [(b"Access-Control-Allow-Origin", b"*")]
+        if origin.decode("latin-1") in allowed:
+            return [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
+        return []
+
+    def _unrouted(self, request: Request, problem: MethodNotAllowed | None) -> Match:
+        """What becomes of a request that no route takes; gives the route of the catch-all or raises the refusal."""
+        if problem is None:
+            if self.current.upstream is None:
+                raise not_found()
+            return _UNMATCHED
+        if request.upgrade is not None and not request.upgrade.lower().startswith(b"h2c"):
+            raise upgrade_refused(None)
+        if request.method == b"OPTIONS" and self.current.config.cors_origins:
+            raise preflight(self._cors(request), problem.allow)
+        raise method_not_allowed(", ".join(problem.allow))
+
+    def refuse(self, status: int, target: bytes, reason: str) -> tuple[RawHeaders, bytes]:
+        """The answer to a request that the wire refuses, in the format of the route it was meant for."""
+        protocol = None
+        with suppress(NotFound, MethodNotAllowed):
+            protocol = self._matcher.match("POST", target.partition(b"?")[0]).route.protocol
+        return [_JSON], error_body(protocol, status, reason)
+
+
+def policy(generation: Generation) -> Policy:
+    """What the guards need of a configuration."""
+    config = generation.config
+    restricted = config.ampcode.restrict_management_to_localhost
+    return Policy(
+        keys=ClientKeys(key.reveal() for key in config.api_keys),
+        upstream=generation.upstream is not None,
+        localhost_only=not config.api_keys if restricted is None else restricted,
+    )
+
+
+def preflight(cors: RawHeaders, allow: tuple[str, ...]) -> HTTPProblem:
+    """The 204 to a CORS preflight."""
+    headers: RawHeaders = [
+        *cors,
+        (b"Access-Control-Allow-Methods", ", ".join(allow).encode()),
+        (b"Access-Control-Allow-Headers", b"*, Authorization"),
+        (b"Access-Control-Max-Age", _PREFLIGHT_SECONDS),
+    ]
+    return HTTPProblem(204, b"", headers)
+
+
+def query_of(target: bytes) -> dict[str, str]:
+    """The query of a target as text; the first of equal names counts."""
+    pairs = parse_qsl(split_target(target)[1].decode("latin-1"), keep_blank_values=True, max_num_fields=100)
+    return dict(reversed(pairs))
+
+
+def names_of(headers: RawHeaders) -> dict[bytes, bytes]:
+    """Headers by lower-case name."""
+    return {name.lower(): value for name, value in headers}

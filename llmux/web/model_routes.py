@@ -1,0 +1,266 @@
+"""`ModelRoutingWrapper`: what every model route does, from the body to the relayed answer (SPEC 0)."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from twisted.logger import Logger, LogLevel
+
+from llmux.client_keys import Identity
+from llmux.errors import (
+    action_not_found,
+    body_too_large,
+    bridge_path_invalid,
+    model_missing,
+    no_provider,
+    provider_failed,
+    timed_out,
+)
+from llmux.headers import RawHeaders, from_provider
+from llmux.peers.call import Body, ModelCall
+from llmux.peers.endpoints import COUNT, GEMINI_METHODS, GENERATE
+from llmux.peers.executor import Answer, Executor, ProviderUnreachable
+from llmux.peers.generation import Generation, Lasting
+from llmux.peers.served import ServedRequests
+from llmux.rewrite.amp_shape import ToolNames
+from llmux.rewrite.cleaning import clean
+from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
+from llmux.rewrite.response import response_transform
+from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
+from llmux.routing.extractor import ModelExtractor
+from llmux.routing.record import record
+from llmux.web.late_head import LateHead
+from llmux.web.matching import Match
+from llmux.web.passthrough import Passthrough
+from llmux.wire.body import BodyLost, BodyTooLarge
+from llmux.wire.outgoing import UpstreamFailure
+from llmux.wire.relay import Relay
+from llmux.wire.request import Request
+
+LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn}
+REQUEST_ID = b"x-amp-client-request-id"
+_IDENTICAL, _SPLICED = (b"x-llmux-body", b"identical"), (b"x-llmux-body", b"spliced")
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a model route wants of its provider: the format, the verb and, for Gemini, the method in the path."""
+
+    protocol: str
+    verb: str
+    action: str = ""
+
+
+def wanted(match: Match) -> Wanted:
+    """Read the verb off a route; raises HTTPProblem for a Gemini path without a known method (SPEC R-ER-10)."""
+    route = match.route
+    protocol = route.protocol or "chat"
+    if protocol != "gemini":
+        return Wanted(protocol, COUNT if route.handler.endswith("count_tokens") else GENERATE)
+    if "path" in match.params:
+        return gemini_wanted(bridge_action(match.params["path"]))
+    return gemini_wanted(match.params["action"])
+
+
+def bridge_action(path: str) -> str:
+    """The `model:method` of a v1beta1 path (SPEC 2.3); raises HTTPProblem when it names no model."""
+    _, found, action = f"/{path}".partition("/models/")
+    if not found:
+        raise bridge_path_invalid()
+    return action
+
+
+def gemini_wanted(action: str) -> Wanted:
+    """The method after the last colon of an action."""
+    _, colon, method = action.rpartition(":")
+    if not colon or method not in GEMINI_METHODS:
+        raise action_not_found(action)
+    return Wanted("gemini", COUNT if method == "countTokens" else GENERATE, method)
+
+
+class ModelRoutingWrapper:
+    """Collects, cleans, peeks, decides, logs, and hands the request to the executor or to the upstream."""
+
+    log = Logger(namespace="llmux.decisions")
+
+    def __init__(
+        self,
+        executor: Executor,
+        passthrough: Passthrough,
+        lasting: Lasting,
+        served: ServedRequests,
+        seconds: Callable[[], float],
+    ) -> None:
+        self._executor = executor
+        self._passthrough = passthrough
+        self._lasting = lasting
+        self._served = served
+        self._seconds = seconds
+        self._extractor = ModelExtractor()
+        self.least_level = LogLevel.debug
+
+    async def handle(self, request: Request, match: Match, identity: Identity, generation: Generation) -> None:
+        """Answer one model request; raises HTTPProblem for whatever ends it early."""
+        want = wanted(match)
+        limit = generation.config.limits.body
+        try:
+            raw = await request.body.collect(limit)
+        except BodyTooLarge:
+            raise body_too_large(want.protocol, limit) from None
+        except BodyLost:
+            # The client is gone or broke the framing; the wire has told it what there was to tell.
+            request.break_off()
+            return
+        encoding = request.header(b"content-encoding")
+        plain = unpacked(raw, encoding, limit)
+        body: Body = clean(plain if plain is not None else raw)
+        peek = self._extractor.peek(body, None, match.raw, want.protocol == "gemini")
+        if peek.model is None:
+            raise model_missing(want.protocol)
+        decision = generation.router.resolve(
+            RoutingRequest(peek.model, want.protocol, force=generation.config.ampcode.force_model_mappings)
+        )
+        self._log_decision(decision, request)
+        encoded = raw if plain is not None and body is plain else None
+        if decision.should_proxy:
+            await self._on_credits(request, match, identity, generation, decision, encoded or body)
+            return
+        if not decision.attempts:
+            raise no_provider(want.protocol, peek.model, decision.refusal)
+        request_id = request.header(REQUEST_ID)
+        if request_id is not None:
+            self._served.add(request_id)
+        call = ModelCall(
+            generation=generation,
+            protocol=want.protocol,
+            verb=want.verb,
+            action=want.action,
+            target=request.uri,
+            headers=request.headers,
+            body=body,
+            encoded=encoded,
+            stream=want.action == "streamGenerateContent" if want.action else peek.stream,
+            client_key=identity.key,
+            requested_model=peek.model,
+            decision=decision,
+        )
+        await self._from_provider(request, call)
+
+    async def _on_credits(
+        self,
+        request: Request,
+        match: Match,
+        identity: Identity,
+        generation: Generation,
+        decision: RoutingDecision,
+        body: Body,
+    ) -> None:
+        """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
+        limit = generation.config.ampcode.credits.daily_requests
+        if not self._lasting.credits.charge(limit):
+            raise no_provider(match.route.protocol, decision.requested_model, None)
+        await self._passthrough.forward(
+            request,
+            generation,
+            target=match.route.credits_prefix.encode() + request.uri,
+            client_key=identity.key,
+            body=body,
+            extra=[*self._said(decision, "upstream", decision.resolved_model), _IDENTICAL],
+        )
+
+    def _said(self, decision: RoutingDecision, provider: str, model: str) -> RawHeaders:
+        """The headers that tell the client what happened."""
+        return [
+            (b"x-llmux-route", decision.route_type.value.encode()),
+            (b"x-llmux-provider", header_text(provider)),
+            (b"x-llmux-model", header_text(model)),
+            (b"x-llmux-reason", header_text(decision.reason)),
+        ]
+
+    async def _from_provider(self, request: Request, call: ModelCall) -> None:
+        try:
+            answer = await self._executor.answer(call)
+        except ProviderUnreachable as problem:
+            raise self._problem(call, problem.provider.config.name, problem.failure) from problem
+        relaying = self._relay(request, call, answer)
+        # The answer is committed: nothing needs the body any more, and a stream may last for hours.
+        call.body, call.encoded = b"", None
+        request.body.release()
+        outcome = await relaying.done
+        if outcome.failure is not None and not outcome.client_gone:
+            self._executor.log.warn(
+                "{provider}: the answer for {model} was cut: {failure}",
+                provider=answer.provider.config.name,
+                model=answer.attempt.model,
+                failure=str(outcome.failure),
+            )
+
+    def _problem(self, call: ModelCall, provider: str, failure: UpstreamFailure) -> Exception:
+        if failure.kind.endswith("-timeout"):
+            clocks = call.generation.providers[provider].clocks
+            seconds = getattr(clocks, failure.kind.removesuffix("-timeout").replace("-", "_"))
+            return timed_out(call.protocol, failure.kind, seconds)
+        return provider_failed(call.protocol, provider)
+
+    def _relay(self, request: Request, call: ModelCall, answer: Answer) -> Relay:
+        decision, head = call.decision, answer.head
+        said = self._said(decision, answer.provider.config.name, answer.attempt.model)
+        headers, transform = response_transform(
+            head.status,
+            request.method,
+            from_provider(head.headers, answer.secrets),
+            rewrite_model=call.requested_model if decision.effects.rewrite_response_model else None,
+            shape_fixes=decision.effects.amp_shape_fixes and call.protocol == "anthropic",
+            provider_is_anthropic=answer.provider.config.kind == "anthropic",
+            tools=ToolNames(call.body) if call.protocol == "anthropic" else None,
+            limit=call.generation.config.limits.response,
+        )
+        if transform is None:
+            said.append(_SPLICED if answer.changed else _IDENTICAL)
+            request.start(head.status, headers + said, head.reason or None)
+            return Relay(answer.exchange, request)
+        settled = transform
+
+        def finished(final: RawHeaders) -> RawHeaders:
+            spliced = answer.changed or settled.label == "spliced"
+            return [*final, *said, _SPLICED if spliced else _IDENTICAL]
+
+        late = LateHead(
+            request,
+            head.status,
+            head.reason,
+            transform,
+            finished,
+            lambda: provider_failed(call.protocol, answer.provider.config.name),
+        )
+        late.settle()
+        return Relay(answer.exchange, late, transform)
+
+    def _log_decision(self, decision: RoutingDecision, request: Request) -> None:
+        level = LEVELS[decision.route_type.level]
+        if level < self.least_level:
+            return
+        moment = datetime.fromtimestamp(self._seconds(), UTC)
+        _, message, fields = record(decision, request.path.decode("latin-1"), moment)
+        self.log.emit(level, message, **fields)
+
+
+def unpacked(raw: Body, encoding: bytes | None, limit: int) -> bytes | None:
+    """A gzip body in plain, within the limit; None for any other encoding or when it cannot be unpacked (R-EX-8)."""
+    if encoding is None or encoding.strip().lower() not in (b"gzip", b"x-gzip"):
+        return None
+    decoder = Gunzip(limit)
+    try:
+        plain = decoder.feed(raw)
+        decoder.close()
+    except (BadGzip, TooLarge, zlib.error):
+        return None
+    return plain
+
+
+def header_text(text: str) -> bytes:
+    """Text as a header value: one line of ASCII."""
+    return one_line(text).encode("ascii", "backslashreplace")
