@@ -1,0 +1,1 @@
+"""The built-in provider `demo`: deterministic, offline, fluent in all formats (DESIGN 6)."""
