@@ -154,6 +154,16 @@ class Chain(Observed):
         bench = self.bench(config_key="cfg", file="{oops")
         self.assertEqual((bench.keys.get(None), bench.reads), ("cfg", 0))
 
+    def test_aChangedConfigurationKeyMakesTheFileBeReadAgain(self) -> None:
+        bench = self.bench(file='{"apiKey@https://ampcode.com/":"one"}')
+        self.assertEqual(bench.keys.get(None), "one")
+        bench.step({"file": '{"apiKey@https://ampcode.com/":"two"}'})
+        bench.step({"config_key": " \t"})
+        self.assertEqual((bench.keys.get(None), bench.reads), ("one", 1))
+        bench.step({"config_key": "cfg"})
+        bench.step({"config_key": ""})
+        self.assertEqual((bench.keys.get(None), bench.reads), ("two", 2))
+
     def test_newClientEntriesLeaveTheFileCacheAlone(self) -> None:
         bench = self.bench(file='{"apiKey@https://ampcode.com/":"one"}')
         bench.keys.get(None)
