@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from llmux.rewrite.amp_shape import ShapeFixes
 from llmux.rewrite.model import ROOT_KEYS, ModelRewriter, escaped_letters
-from llmux.rewrite.spans import ARRAY, OBJECT, Buffer, elements, ends, members, root, skip
+from llmux.rewrite.spans import ARRAY, OBJECT, Buffer, elements, end_of_value, ends, members, root
 from llmux.rewrite.splice import Edit, json_edits, splice_json
 
 _SMALL = 64 * 1024  # above it the walk, which skips most bytes, costs less than searching for every needle
@@ -65,7 +65,7 @@ class AnswerEditor:
             edits, end = self._object_edits(body, start)
             ends(body, end)
             return edits
-        end = skip(body, start)
+        end = end_of_value(body, start)
         ends(body, end)
         edits = []
         for element, _ in elements(body, start, end):

@@ -63,7 +63,7 @@ _RAW = msgspec.json.Decoder(msgspec.Raw)
 _RAWS = msgspec.json.Decoder(list[msgspec.Raw])
 
 
-def skip(data: Buffer, start: int) -> int:
+def end_of_value(data: Buffer, start: int) -> int:
     """The end of the container or string that begins at `start`; raises InvalidJSON.
 
     msgspec tells where a value ends only in the text of its complaint about what follows;
@@ -118,7 +118,7 @@ def members(data: Buffer, start: int = 0, wanted: frozenset[bytes] | None = None
             more = scalar[2] == b","
             pos = scalar.end()
         else:
-            end = skip(data, value) if value < len(data) else _fail()
+            end = end_of_value(data, value) if value < len(data) else _fail()
             separator = _SEPARATOR.match(data, end)
             if separator is None:
                 raise InvalidJSON
@@ -213,7 +213,7 @@ def _long_key(data: Buffer, at: int) -> tuple[bytes, int]:
     """A key with escapes or of great length: its decoded form and where its value begins."""
     if data[at : at + 1] != b'"':
         raise InvalidJSON
-    end = skip(data, at)
+    end = end_of_value(data, at)
     colon = _COLON.match(data, end)
     text = decode_string(data, at, end)
     if colon is None or text is None:
