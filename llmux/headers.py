@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import lru_cache
 
+from llmux.targets import SERVICE_KEY
+
 RawHeaders = list[tuple[bytes, bytes]]
 
 ANTHROPIC_VERSION = b"2023-06-01"
@@ -99,12 +101,27 @@ def _passing(headers: RawHeaders, table: _NameTable) -> RawHeaders:
     return kept
 
 
+def _without_keys_in_cookies(headers: RawHeaders) -> RawHeaders:
+    """Take cookies out whose value is a service's API key: no login page sets those (HOSTILE 11, DESIGN D-56)."""
+    if not any(len(name) == 6 and name.lower() == b"cookie" and SERVICE_KEY.search(value) for name, value in headers):
+        return headers
+    kept: RawHeaders = []
+    for name, value in headers:
+        if name.lower() == b"cookie":
+            pairs = [pair for pair in value.split(b";") if not SERVICE_KEY.match(pair.partition(b"=")[2].strip())]
+            if not pairs:
+                continue
+            value = b";".join(pairs).strip()
+        kept.append((name, value))
+    return kept
+
+
 def to_upstream(headers: RawHeaders, upstream_key: str | None) -> RawHeaders:
     """Make the headers of a request to the upstream, its credential put in last (SPEC R-HD-1, 4, 5, 7).
 
     Host, framing and `Upgrade` are left out: whoever sends the request writes its own.
     """
-    kept = _passing(headers, _TO_UPSTREAM)
+    kept = _without_keys_in_cookies(_passing(headers, _TO_UPSTREAM))
     if upstream_key:
         key = upstream_key.encode()
         kept.append((b"X-Api-Key", key))

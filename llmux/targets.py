@@ -7,11 +7,12 @@ from urllib.parse import unquote_to_bytes
 
 _DECODINGS = 3
 _DOT_SEGMENT = re.compile(rb"(?:^|[/\\])\.{1,2}(?:;[^/\\]*)?(?:[/\\]|$)")
+_AUTHORITY = re.compile(rb"[^/]:\d{1,5}(?:/|$)")
 _CLIENT_PARAMETERS = frozenset((b"key", b"auth_token"))
 _CREDENTIAL_PARAMETERS = frozenset((b"key", b"auth_token", b"api_key", b"access_token"))
 _MAY_NAME_A_CREDENTIAL = re.compile(rb"key|token|%", re.IGNORECASE)
 # Prefixes that services give to their API keys: such a value is a secret, whoever's it is.
-_SERVICE_KEY = re.compile(rb"(?:sk|rk|gsk|xai|sgamp)[-_]|AIza")
+SERVICE_KEY = re.compile(rb"(?:sk|rk|gsk|xai|sgamp)[-_]|AIza")
 
 
 def _decoded(text: bytes) -> bytes:
@@ -42,7 +43,7 @@ def _is_foreign(pair: bytes, client_key: bytes | None) -> bool:
     value = _decoded(value).strip()
     if client_key and name in _CLIENT_PARAMETERS and value == client_key:
         return True
-    return _SERVICE_KEY.match(value) is not None
+    return SERVICE_KEY.match(value) is not None
 
 
 def _is_credential(pair: bytes) -> bool:
@@ -94,6 +95,11 @@ def has_dot_segment(target: bytes) -> bool:
             return False
         path = unquote_to_bytes(path)
     return _DOT_SEGMENT.search(path) is not None
+
+
+def names_an_authority(target: bytes) -> bool:
+    """Tell whether a path segment reads as `host:port`, a trick on whoever glues paths to host names (HOSTILE P19)."""
+    return _AUTHORITY.search(split_target(target)[0]) is not None
 
 
 def join_target(base_path: bytes, target: bytes) -> bytes:

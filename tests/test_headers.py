@@ -224,6 +224,10 @@ class ToUpstream(Checked):
         for _ in range(2):
             self.assertEqual(to_upstream([(long, b"1"), (b"X-Forwarded-" + b"b" * 500, b"2")], None), [(long, b"1")])
 
+    def test_cookiesPassButNotWithAServiceKeyInThem(self) -> None:
+        sent = to_upstream([(b"Cookie", b"a=1; k=sk-client-1; b=2"), (b"cookie", b"session=sk-client-2")], None)
+        self.assertEqual(sent, [(b"Cookie", b"a=1; b=2")])
+
     def test_webSocketHeadersPass(self) -> None:
         given = [(b"Sec-WebSocket-Key", b"k"), (b"Sec-WebSocket-Protocol", b"rivet"), (b"Cookie", b"a=1")]
         self.assertEqual(to_upstream([*given, (b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")], None), given)

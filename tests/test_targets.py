@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.targets import has_dot_segment, join_target, query_credentials, strip_query, strip_query_credentials
+from llmux.targets import (
+    has_dot_segment,
+    join_target,
+    names_an_authority,
+    query_credentials,
+    strip_query,
+    strip_query_credentials,
+)
 
 NAMES = st.sampled_from(["a", "alt", "token", "apikey", "Key", "x-key", "KEY", "keys", "rvt-token", ""])
 TEXT = st.text(alphabet="abc%25=+;,/?:@-_.~[]{}|^`", max_size=12)
@@ -95,3 +102,9 @@ class Paths(SynchronousTestCase):
             (b"/base//", b"/base/a//b?"),
         ):
             self.assertEqual(join_target(base, b"/a//b?"), wanted)
+
+    def test_aSegmentWithAPortReadsAsAnAuthority(self) -> None:
+        for path in (b"/api/threads@127.0.0.1:80/x", b"//evil.example:443", b"/a.evil:8080/b?c"):
+            self.assertTrue(names_an_authority(path), path)
+        for path in (b"/a/b", b"/models/m:generateContent", b"/a:/b", b"/:80/x", b"/a?b:80", b"/T-1:123456/x"):
+            self.assertFalse(names_an_authority(path), path)

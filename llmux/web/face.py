@@ -19,6 +19,7 @@ from llmux.errors import (
     model_not_found,
     not_found,
     to_json,
+    unsafe_path,
     upgrade_refused,
 )
 from llmux.headers import RawHeaders
@@ -27,7 +28,7 @@ from llmux.peers.generation import Generation, Lasting
 from llmux.peers.served import ServedRequests
 from llmux.rewrite.features import remove_features
 from llmux.rewrite.response import body_transform
-from llmux.targets import split_target
+from llmux.targets import names_an_authority, split_target
 from llmux.web.app import Site, make_app
 from llmux.web.guards import Policy, admit, lends_upstream_key
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
@@ -195,6 +196,8 @@ class Face:
         if problem is None:
             if self.current.upstream is None:
                 raise not_found()
+            if names_an_authority(request.uri):
+                raise unsafe_path()
             return _UNMATCHED
         if request.upgrade is not None and not request.upgrade.lower().startswith(b"h2c"):
             raise upgrade_refused(None)
