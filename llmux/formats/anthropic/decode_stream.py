@@ -43,7 +43,7 @@ class _Block:
 class StreamDecoder(Decoder):
     """Reads the events of a Messages stream; the `type` in the data counts, not the name of the event."""
 
-    __slots__ = ("_blocks", "_called", "_ids", "_length", "_stop_seen", "_usage")
+    __slots__ = ("_blocks", "_called", "_finished", "_ids", "_length", "_usage")
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,20 +52,25 @@ class StreamDecoder(Decoder):
         self._called = False
         self._ids: set[str] = set()
         self._length = 0
-        self._stop_seen: Stop | None = None
+        self._finished = False
 
     def _at_end(self) -> None:
-        if self._stop_seen is None:
+        if not self._finished:
             super()._at_end()
-        self._finish()
+        self._end()
 
-    def _finish(self) -> None:
+    def _message_stop(self) -> None:
         if not self.started:
             self._start(None, None, None, None)
+        if not self._finished:  # no reason was given, but the end was
+            self._finish(stops.settled("end", None, self._called, False, self.warnings))
+        self._end()
+
+    def _finish(self, stop: Stop) -> None:
         for index in list(self._blocks):
             self._block_stop(index)
-        self._out.append(Finish(0, self._stop_seen or Stop("tool" if self._called else "end")))
-        self._end()
+        self._finished = True
+        self._out.append(Finish(0, stop))
 
     def _read(self, event: str | None, chunk: dict[str, Any]) -> None:
         kind = chunk.get("type") or event
@@ -82,7 +87,7 @@ class StreamDecoder(Decoder):
         elif kind == "message_delta":
             self._message_delta(chunk)
         elif kind == "message_stop":
-            self._finish()
+            self._message_stop()
         elif kind == "ping":
             self._out.append(Ping())
         elif kind == "error" or (kind is None and "error" in chunk):
@@ -106,16 +111,19 @@ class StreamDecoder(Decoder):
             self._out.append(Use(usage.from_anthropic(self._usage), maybe(self._usage.get("service_tier"))))
         delta = mapping(chunk.get("delta"))
         reason = maybe(delta.get("stop_reason"))
-        if reason is None or self._stop_seen is not None:
+        if reason is None or self._finished:
             return
+        if not self.started:
+            self._start(None, None, None, None)
         kind = stops.from_anthropic(reason)
         settled = stops.settled(kind, reason, self._called, False, self.warnings)
         details = mapping(delta.get("stop_details"))
-        self._stop_seen = Stop(
-            settled.kind, maybe(delta.get("stop_sequence")), maybe(details.get("explanation")), settled.raw
-        )
+        sequence, explanation = maybe(delta.get("stop_sequence")), maybe(details.get("explanation"))
+        self._finish(Stop(settled.kind, sequence, explanation, settled.raw))
 
     def _block_start(self, index: int, block: dict[str, Any]) -> None:
+        if self._finished:
+            return
         if index in self._blocks:
             self._block_stop(index)
         kind = block.get("type")

@@ -34,7 +34,7 @@ class _Text:
 class _Item:
     """One output item; `texts` by content index, a reasoning item has one under 0."""
 
-    __slots__ = ("done", "i", "kind", "length", "summaries", "texts")
+    __slots__ = ("done", "gap", "i", "kind", "length", "summaries", "texts")
 
     def __init__(self, kind: str) -> None:
         self.kind = kind
@@ -42,6 +42,7 @@ class _Item:
         self.length = 0
         self.texts: dict[int, _Text] = {}
         self.summaries = 0
+        self.gap = False
         self.done = False
 
 
@@ -248,13 +249,16 @@ class StreamDecoder(Decoder):
     def _summary_added(self, chunk: dict[str, Any]) -> None:
         item = self._find(chunk, "reasoning")
         item.summaries += 1
-        if item.summaries > 1:
-            self._say(item, 0, "thinking", "\n\n")
+        item.gap = item.summaries > 1
 
     def _thought_delta(self, chunk: dict[str, Any]) -> None:
         item = self._find(chunk, "reasoning")
         item.summaries = item.summaries or 1
-        self._say(item, 0, "thinking", string(chunk.get("delta")))
+        piece = string(chunk.get("delta"))
+        if piece and item.gap:  # a blank line between two parts of a summary leaves with the first piece of the second
+            item.gap = False
+            piece = "\n\n" + piece
+        self._say(item, 0, "thinking", piece)
 
     def _raw_thought_delta(self, chunk: dict[str, Any]) -> None:
         item = self._find(chunk, "reasoning")

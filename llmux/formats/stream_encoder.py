@@ -1,0 +1,121 @@
+"""What the four stream encoders share: one method per kind of event, and messages of an event stream as output."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llmux.formats.client import ClientCtx
+from llmux.formats.events import (
+    Args,
+    Cite,
+    Delta,
+    End,
+    Event,
+    Fail,
+    Finish,
+    Ground,
+    PartStart,
+    PartStop,
+    Ping,
+    Sign,
+    Start,
+    Usage,
+    Use,
+)
+
+Message = tuple[str | None, bytes]
+
+
+class Encoder:
+    """Base of the stream encoders; `feed` gives messages (event name or None, data).
+
+    Events that a format has no use for are passed over. `warnings` collects codes of TRANSLATION 2.4 for the log.
+    """
+
+    __slots__ = ("_out", "ctx", "started", "stem", "tier", "usage", "warnings")
+
+    def __init__(self, ctx: ClientCtx) -> None:
+        self.ctx = ctx
+        self.started = False
+        self.stem = ctx.fresh_id
+        self.usage = Usage()
+        self.tier: str | None = None
+        self.warnings: list[str] = []
+        self._out: list[Message] = []
+
+    def feed(self, event: Event) -> list[Message]:
+        """The messages that one event brings."""
+        _METHODS[type(event)](self, event)
+        out = self._out
+        if out:
+            self._out = []
+        return out
+
+    def close(self) -> list[Message]:
+        """Nothing: an encoder is done with `End` or `Fail`, which every decoder gives."""
+        return []
+
+    def _start(self, event: Start) -> None:
+        self.started = True
+        self.stem = self.ctx.stem(event.id)
+        self.usage = event.usage or self.usage
+        self.tier = event.tier
+
+    def _use(self, event: Use) -> None:
+        self.usage = event.usage
+        self.tier = event.tier or self.tier
+
+    def _part_start(self, event: PartStart) -> None:
+        pass
+
+    def _delta(self, event: Delta) -> None:
+        pass
+
+    def _args(self, event: Args) -> None:
+        pass
+
+    def _sign(self, event: Sign) -> None:
+        pass
+
+    def _cite(self, event: Cite) -> None:
+        pass
+
+    def _ground(self, event: Ground) -> None:
+        pass
+
+    def _part_stop(self, event: PartStop) -> None:
+        pass
+
+    def _finish(self, event: Finish) -> None:
+        pass
+
+    def _end(self, event: End) -> None:
+        pass
+
+    def _fail(self, event: Fail) -> None:
+        pass
+
+    def _ping(self, event: Ping) -> None:
+        pass
+
+
+def _method(name: str) -> Callable[[Encoder, Any], None]:
+    return lambda encoder, event: getattr(encoder, name)(event)
+
+
+_METHODS: dict[type, Callable[[Encoder, Any], None]] = {
+    Start: _method("_start"),
+    PartStart: _method("_part_start"),
+    Delta: lambda encoder, event: encoder._delta(event),
+    Args: lambda encoder, event: encoder._args(event),
+    Sign: _method("_sign"),
+    Cite: _method("_cite"),
+    Ground: _method("_ground"),
+    PartStop: _method("_part_stop"),
+    Use: lambda encoder, event: encoder._use(event),
+    Finish: _method("_finish"),
+    End: _method("_end"),
+    Fail: _method("_fail"),
+    Ping: lambda encoder, event: encoder._ping(event),
+}
