@@ -13,7 +13,7 @@ from llmux.formats.neutral import Audio, Document, Image, Inline, Media, PlainTe
 
 UNKNOWN = "application/octet-stream"
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
-_BASE64 = re.compile(r"[A-Za-z0-9+/\s]*={0,2}\s*")
+_ALPHABET = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _URL_SAFE = str.maketrans("-_", "+/")
 _HEAD = 24
 _BY_NAME = {
@@ -53,13 +53,21 @@ class DataUrl(NamedTuple):
 
 
 def base64_text(data: str, path: str) -> str:
-    """Standard base64 with padding, whichever alphabet `data` uses. Raises RequestRefused for anything else."""
+    """Standard base64 with padding and without white space, whichever alphabet `data` uses.
+
+    Raises RequestRefused for anything else.
+    """
     if "-" in data or "_" in data:
         data = data.translate(_URL_SAFE)
-    if _BASE64.fullmatch(data) is None:
+    if not data.isascii():
         raise malformed(path, "base64")
-    missing = -len(data) % 4
-    return data + "=" * missing if missing and not data[-1:].isspace() else data
+    rest = data.encode().translate(None, _ALPHABET)
+    if rest.strip(b"="):
+        data = "".join(data.split())
+        rest = data.encode().translate(None, _ALPHABET)
+    if rest.strip(b"=") or len(rest) > 2 or not data.endswith(rest.decode()):
+        raise malformed(path, "base64")
+    return data + "=" * (-len(data) % 4)
 
 
 def data_url(url: str, path: str) -> DataUrl:

@@ -108,7 +108,8 @@ def _union(into: dict[str, Any], member: Json) -> dict[str, Any]:
         if key in _MERGED_BY_UNION and isinstance(held, Mapping) and isinstance(value, Mapping):
             merged[key] = {**held, **value}
         elif key in _MERGED_BY_UNION and isinstance(held, list) and isinstance(value, list):
-            merged[key] = held + [name for name in value if name not in held]
+            known = {name for name in held if isinstance(name, str)}
+            merged[key] = held + [name for name in value if not (isinstance(name, str) and name in known)]
         else:
             merged.setdefault(key, value)
     return merged

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from llmux.formats.capabilities import Capabilities
-from llmux.formats.neutral import Format
+from llmux.formats.losses import too_deep
+from llmux.formats.neutral import Format, Request
 
 _USER_LENGTH = 64
 
@@ -33,6 +34,14 @@ class Encoded:
     path: str
     headers: list[tuple[bytes, bytes]]
     warnings: tuple[str, ...]
+
+
+def guarded(encode: Callable[[Request, Target], Encoded], request: Request, target: Target) -> Encoded:
+    """Run an encoder so that it raises RequestRefused and nothing else."""
+    try:
+        return encode(request, target)
+    except RecursionError:
+        raise too_deep() from None
 
 
 _TO_ANTHROPIC: Mapping[str, str] = {

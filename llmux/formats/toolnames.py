@@ -25,6 +25,7 @@ class ToolNames:
         self._limit = limit
         self._upstream: dict[tuple[str | None, str], str] = {}
         self._client: dict[str, str] = {}
+        self._bare: dict[str, str] = {}
         self._tools: dict[str, Tool] = {}
         self.renamed = False
         for tool in request.tools:
@@ -32,7 +33,7 @@ class ToolNames:
                 self._tools.setdefault(self._add(tool.name, tool.namespace), tool)
         for name, namespace in _mentioned(request):
             if (namespace, name) not in self._upstream:
-                known = self._by_bare_name(name)
+                known = self._bare.get(name)
                 if known is None:
                     self._add(name, namespace)
                 else:
@@ -51,9 +52,6 @@ class ToolNames:
         """The client's definition behind an upstream name, for its `custom`, `namespace` and `schema`."""
         return self._tools.get(upstream_name)
 
-    def _by_bare_name(self, name: str) -> str | None:
-        return next((mangled for (_, bare), mangled in self._upstream.items() if bare == name), None)
-
     def _add(self, name: str, namespace: str | None) -> str:
         if (namespace, name) in self._upstream:
             return self._upstream[namespace, name]
@@ -63,6 +61,7 @@ class ToolNames:
             mangled = _hashed(mangled, full, self._limit)
         self._upstream[namespace, name] = mangled
         self._client.setdefault(mangled, name)
+        self._bare.setdefault(name, mangled)
         self.renamed = self.renamed or mangled != name
         return mangled
 

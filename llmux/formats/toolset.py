@@ -43,22 +43,25 @@ def select(request: Request, target: Format, caps: Capabilities, losses: Losses)
     """The tools for one target. Raises RequestRefused when the client forces a tool that the target lacks."""
     choice = request.choice
     kept: list[Tool] = []
+    searches = False
     for tool in request.tools:
         if tool.server and not (tool.server_kind == websearch.KIND and caps.web_search):
             if _is_forced(choice, tool):
                 raise _refused(request)
             if not tool.silent:
                 losses.warn(f"dropped:{tool.label}")
-        elif not tool.server or not any(other.server for other in kept):
+        elif not (tool.server and searches):
+            searches = searches or tool.server
             if tool.grammar and not (target in ("chat", "responses") and caps.custom_tools):
                 losses.warn("dropped:tools.format")
             kept.append(tool)
     if choice is not None and choice.kind == "one" and choice.server_kind:
-        if target != "anthropic" or not any(tool.server for tool in kept):
+        if target != "anthropic" or not searches:
             raise _refused(request)
         choice = Choice("one", (websearch.KIND,), server_kind=websearch.KIND)
     elif choice is not None and choice.kind == "subset" and target not in _KEEPS_SUBSETS:
-        kept = [tool for tool in kept if tool.server or tool.name in choice.names]
+        allowed = set(choice.names)
+        kept = [tool for tool in kept if tool.server or tool.name in allowed]
         choice = Choice("any" if choice.forced else "auto")
     choosable = kept if target in _CHOOSES_AMONG_SERVER_TOOLS else [tool for tool in kept if not tool.server]
     return Toolset(tuple(kept), choice if choosable else None, request.parallel)

@@ -9,7 +9,7 @@ from llmux.formats.chat.encode_messages import encode_messages
 from llmux.formats.losses import Losses
 from llmux.formats.neutral import Choice, Request, Tool
 from llmux.formats.schema import parameters
-from llmux.formats.target import Encoded, Target, said, tier, user_id
+from llmux.formats.target import Encoded, Target, guarded, said, tier, user_id
 from llmux.formats.toolnames import ToolNames, tool_names
 from llmux.formats.toolset import CUSTOM_SCHEMA, Toolset, select
 
@@ -31,6 +31,10 @@ _KEPT = frozenset(
 
 def encode_request(request: Request, target: Target) -> Encoded:
     """The body for `target`. Raises RequestRefused for what Chat Completions cannot express."""
+    return guarded(_encode, request, target)
+
+
+def _encode(request: Request, target: Target) -> Encoded:
     losses = Losses(request, target.strict)
     losses.check_blockers()
     caps = target.capabilities

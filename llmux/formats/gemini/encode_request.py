@@ -11,7 +11,7 @@ from llmux.formats.gemini.encode_contents import encode_contents
 from llmux.formats.losses import Losses
 from llmux.formats.neutral import Choice, Request, Tool
 from llmux.formats.schema_gemini import json_dialect, openapi_dialect
-from llmux.formats.target import Encoded, Target, said, tier
+from llmux.formats.target import Encoded, Target, guarded, said, tier
 from llmux.formats.toolnames import ToolNames, tool_names
 from llmux.formats.toolset import CUSTOM_SCHEMA, Toolset, select
 
@@ -23,6 +23,10 @@ _COLLECTIONS = ("models/", "tunedModels/", "publishers/", "projects/")
 
 def encode_request(request: Request, target: Target) -> Encoded:
     """The body and path for `target`. Raises RequestRefused for what generateContent cannot express."""
+    return guarded(_encode, request, target)
+
+
+def _encode(request: Request, target: Target) -> Encoded:
     losses = Losses(request, target.strict)
     losses.check_blockers()
     caps = target.capabilities

@@ -9,7 +9,7 @@ from llmux.formats.losses import Losses
 from llmux.formats.neutral import Choice, Request, Tool
 from llmux.formats.responses.encode_items import encode_items
 from llmux.formats.schema import parameters
-from llmux.formats.target import Encoded, Target, said, tier, user_id
+from llmux.formats.target import Encoded, Target, guarded, said, tier, user_id
 from llmux.formats.toolnames import ToolNames, tool_names
 from llmux.formats.toolset import CUSTOM_SCHEMA, Toolset, select
 
@@ -25,6 +25,10 @@ def encode_request(request: Request, target: Target) -> Encoded:
 
     Raises RequestRefused for what Responses cannot express.
     """
+    return guarded(_encode, request, target)
+
+
+def _encode(request: Request, target: Target) -> Encoded:
     losses = Losses(request, target.strict)
     losses.check_blockers()
     caps = target.capabilities
