@@ -7,11 +7,13 @@ import hashlib
 import os
 import signal
 import time
+from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.task import LoopingCall, deferLater
+from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
 from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
@@ -25,6 +27,7 @@ from llmux.peers.demo.exchange import Demo
 from llmux.peers.executor import Executor
 from llmux.peers.generation import Lasting, build
 from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
+from llmux.peers.vault import Vault
 from llmux.web.face import Face
 from llmux.wire.listening import ListeningService, listening_endpoint
 from llmux.wire.pool import Pool
@@ -75,8 +78,10 @@ class DaemonService(MultiService):
             credentials,
             DailyCredits(time.time),
             UpstreamKeys(time.time, lambda: read_secrets_file(secrets_path()), os.environ),
+            Vault(),
         )
-        executor = Executor(self.pool.send, Demo(reactor), credentials, reactor)
+        in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
+        executor = Executor(self.pool.send, Demo(reactor), credentials, self._lasting.vault, reactor, in_thread)
         generation = build(config, 1, self._lasting)
         self._warnings = generation.warnings
         self.face = Face(generation, self.pool, executor, self._lasting, reactor)

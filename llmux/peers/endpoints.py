@@ -25,15 +25,16 @@ def provider_path(base_path: bytes, protocol: str, verb: str) -> bytes:
 
     A base URL that already ends in a version (`https://openrouter.ai/api/v1`) gets the path without one.
     """
-    return _below(base_path, _PATHS[protocol, verb])
+    return placed(base_path, _PATHS[protocol, verb])
 
 
 def gemini_path(base_path: bytes, model: str, method: str) -> bytes:
     """The path of a Gemini request: `models/MODEL:METHOD` below the version; slashes of the model stay."""
-    return _below(base_path, f"/v1beta/models/{quote(model, safe='/-._~')}:{method}")
+    return placed(base_path, f"/v1beta/models/{quote(model, safe='/-._~')}:{method}")
 
 
-def _below(base_path: bytes, path: str) -> bytes:
+def placed(base_path: bytes, path: str) -> bytes:
+    """A path that begins with a version, below a base path that may bring its own."""
     if _VERSIONED.search(base_path):
         path = _VERSION.sub("", path)
     return base_path + path.encode("ascii")

@@ -8,17 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
+from secrets import token_hex
+from typing import Any, Protocol
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from llmux.formats.losses import RequestRefused
 from llmux.headers import RawHeaders
 from llmux.peers.call import ModelCall, key_text, native_request
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
+from llmux.peers.translation import Translation, decoded, translated_request
+from llmux.peers.vault import Vault
 from llmux.routing.decision import Attempt
 from llmux.wire.outgoing import OutgoingRequest, Receiver, UpstreamFailure
 from llmux.wire.response_head import ResponseHead
@@ -44,6 +48,8 @@ class Exchange(Protocol):
     def abort(self) -> None: ...
 
 
+LONG_BODY = 256 * 1024
+InThread = Callable[..., Deferred[Any]]
 Send = Callable[[OutgoingRequest], Exchange]
 
 
@@ -57,6 +63,7 @@ class Answer:
     credential: Credential
     attempt: Attempt
     changed: bool
+    translation: Translation | None = None
 
     @property
     def secrets(self) -> tuple[str | None, ...]:
@@ -109,11 +116,21 @@ class Executor:
 
     log = Logger()
 
-    def __init__(self, send: Send, demo: Demo, credentials: Credentials, clock: IReactorTime) -> None:
+    def __init__(
+        self,
+        send: Send,
+        demo: Demo,
+        credentials: Credentials,
+        vault: Vault,
+        clock: IReactorTime,
+        in_thread: InThread,
+    ) -> None:
         self._send = send
         self._demo = demo
         self._credentials = credentials
+        self._vault = vault
         self._clock = clock
+        self._in_thread = in_thread
 
     async def answer(self, call: ModelCall) -> Answer:
         """The first answer worth passing on; raises ProviderUnreachable when no candidate gave any.
@@ -128,6 +145,16 @@ class Executor:
             model = attempt.candidate.model
             try:
                 answer = await self._try(call, attempt, provider, credential)
+            except RequestRefused:
+                # Another candidate may understand what this one cannot even be told.
+                self._credentials.abandoned(credential, model)
+                following = next(steps, None)
+                if following is None:
+                    if refused is not None:
+                        return refused
+                    raise
+                step = following
+                continue
             except UpstreamFailure as failure:
                 self._note_failure(call, provider, credential, model, failure)
                 following = next(steps, None)
@@ -155,10 +182,15 @@ class Executor:
             step = following
 
     async def _try(self, call: ModelCall, attempt: Attempt, provider: Provider, credential: Credential) -> Answer:
+        translation = None
+        changed = False
         if provider.config.kind == "demo":
-            exchange, changed = self._ask_demo(call, attempt), False
-        else:
+            exchange = self._ask_demo(call, attempt)
+        elif attempt.candidate.native:
             request, changed = native_request(call, provider, credential, attempt)
+            exchange = self._send(request)
+        else:
+            request, translation = await self._translate(call, provider, credential, attempt)
             exchange = self._send(request)
         try:
             head = await exchange.head
@@ -166,7 +198,17 @@ class Executor:
             exchange.abort()
             self._credentials.abandoned(credential, attempt.candidate.model)
             raise
-        return Answer(exchange, head, provider, credential, attempt, changed)
+        return Answer(exchange, head, provider, credential, attempt, changed, translation)
+
+    async def _translate(
+        self, call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt
+    ) -> tuple[OutgoingRequest, Translation]:
+        """Encode the request for the provider, a long one in a thread; raises RequestRefused."""
+        arguments = (call, provider, credential, attempt, self._vault, int(self._clock.seconds()), token_hex(12))
+        if len(call.body) < LONG_BODY:
+            return _translate(*arguments)
+        translated: tuple[OutgoingRequest, Translation] = await self._in_thread(_translate, *arguments)
+        return translated
 
     def _ask_demo(self, call: ModelCall, attempt: Attempt) -> Exchange:
         verb = call.action or call.verb
@@ -199,6 +241,18 @@ class Executor:
         self._judge(answer, body)
         answer.exchange = saved
         return answer
+
+
+def _translate(
+    call: ModelCall,
+    provider: Provider,
+    credential: Credential,
+    attempt: Attempt,
+    vault: Vault,
+    created: int,
+    fresh_id: str,
+) -> tuple[OutgoingRequest, Translation]:
+    return translated_request(call, decoded(call), provider, credential, attempt, vault, created, fresh_id)
 
 
 def moves_on(status: int) -> bool:

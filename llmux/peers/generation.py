@@ -10,6 +10,7 @@ from llmux.peers.credentials import Credentials
 from llmux.peers.credits import DailyCredits
 from llmux.peers.secrets import UpstreamKeys
 from llmux.peers.upstream import Upstream
+from llmux.peers.vault import Vault
 from llmux.routing.directory import Directory
 from llmux.routing.mapping import ModelMapper
 from llmux.routing.router import Router
@@ -19,11 +20,12 @@ from llmux.wire.outgoing import Clocks
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What a reload leaves alone: cooldowns, the day's credits, and the upstream keys read from a file."""
+    """What a reload leaves alone: cooldowns, the day's credits, upstream keys read from a file, kept thinking."""
 
     credentials: Credentials
     credits: DailyCredits
     upstream_keys: UpstreamKeys
+    vault: Vault
 
 
 @dataclass(frozen=True, slots=True)

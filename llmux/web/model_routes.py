@@ -6,11 +6,13 @@ import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import cast
 
 from twisted.logger import Logger, LogLevel
 
 from llmux.client_keys import Identity
 from llmux.errors import (
+    HTTPProblem,
     action_not_found,
     body_too_large,
     bridge_path_invalid,
@@ -19,6 +21,9 @@ from llmux.errors import (
     provider_failed,
     timed_out,
 )
+from llmux.formats.answer import error_answer
+from llmux.formats.losses import RequestRefused
+from llmux.formats.neutral import Format
 from llmux.headers import RawHeaders, from_provider
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT, GEMINI_METHODS, GENERATE
@@ -35,6 +40,7 @@ from llmux.routing.record import record
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
+from llmux.web.translated import TranslatedAnswer
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.relay import Relay
@@ -42,7 +48,7 @@ from llmux.wire.request import Request
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn}
 REQUEST_ID = b"x-amp-client-request-id"
-_IDENTICAL, _SPLICED = (b"x-llmux-body", b"identical"), (b"x-llmux-body", b"spliced")
+_IDENTICAL, _SPLICED, _TRANSLATED = ((b"x-llmux-body", how) for how in (b"identical", b"spliced", b"translated"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +191,15 @@ class ModelRoutingWrapper:
             answer = await self._executor.answer(call)
         except ProviderUnreachable as problem:
             raise self._problem(call, problem.provider.config.name, problem.failure) from problem
+        except RequestRefused as problem:
+            raise refusal(call.protocol, problem) from None
         relaying = self._relay(request, call, answer)
         # The answer is committed: nothing needs the body any more, and a stream may last for hours.
         call.body, call.encoded = b"", None
         request.body.release()
         outcome = await relaying.done
+        if isinstance(relaying, TranslatedAnswer) and relaying.vault_entries:
+            self._lasting.vault.put(call.client_key, relaying.vault_entries)
         if outcome.failure is not None and not outcome.client_gone:
             self._executor.log.warn(
                 "{provider}: the answer for {model} was cut: {failure}",
@@ -205,9 +215,19 @@ class ModelRoutingWrapper:
             return timed_out(call.protocol, failure.kind, seconds)
         return provider_failed(call.protocol, provider)
 
-    def _relay(self, request: Request, call: ModelCall, answer: Answer) -> Relay:
+    def _relay(self, request: Request, call: ModelCall, answer: Answer) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
         said = self._said(decision, answer.provider.config.name, answer.attempt.model)
+        if answer.translation is not None:
+            return TranslatedAnswer(
+                request,
+                answer.exchange,
+                head,
+                answer.translation,
+                from_provider(head.headers, answer.secrets),
+                [*said, _TRANSLATED],
+                call.generation.config.limits.response,
+            )
         headers, transform = response_transform(
             head.status,
             request.method,
@@ -246,6 +266,12 @@ class ModelRoutingWrapper:
         moment = datetime.fromtimestamp(self._seconds(), UTC)
         _, message, fields = record(decision, request.path.decode("latin-1"), moment)
         self.log.emit(level, message, **fields)
+
+
+def refusal(protocol: str, problem: RequestRefused) -> HTTPProblem:
+    """The 400 in the client's own shape for a request that cannot be carried over (TRANSLATION 2.4)."""
+    answer = error_answer(problem.error, cast(Format, protocol))
+    return HTTPProblem(answer.status, answer.body, answer.headers, problem.error.message)
 
 
 def unpacked(raw: Body, encoding: bytes | None, limit: int) -> bytes | None:

@@ -1,0 +1,126 @@
+"""A model request for a provider that speaks another format than the route (DESIGN D-28, TRANSLATION)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+import msgspec
+
+from llmux.errors import to_json
+from llmux.formats.capabilities import capabilities
+from llmux.formats.client import ClientCtx
+from llmux.formats.losses import malformed
+from llmux.formats.neutral import Format, Request
+from llmux.formats.requests import REQUESTS
+from llmux.formats.target import Target
+from llmux.formats.thinking import with_suffix
+from llmux.headers import RawHeaders
+from llmux.peers.call import ModelCall, outgoing
+from llmux.peers.credentials import Credential
+from llmux.peers.endpoints import placed
+from llmux.peers.generation import Provider
+from llmux.peers.vault import Vault
+from llmux.routing.decision import Attempt
+from llmux.routing.suffix import interpret
+from llmux.targets import split_target
+from llmux.wire.outgoing import OutgoingRequest
+
+SPOKEN: Mapping[str, Format] = {
+    "anthropic": "anthropic",
+    "openai": "chat",
+    "openai-responses": "responses",
+    "gemini": "gemini",
+}
+"""The format of each provider kind."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """What the way back needs: both formats, the client's side of the exchange, and what the request lost."""
+
+    upstream: Format
+    client: Format
+    ctx: ClientCtx
+    stream: bool
+    array: bool
+    warnings: tuple[str, ...]
+
+
+def decoded(call: ModelCall) -> Request:
+    """The client's request in the neutral form; raises RequestRefused for a body that is not what its format says."""
+    try:
+        body = msgspec.json.decode(call.body)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise malformed("", "a JSON object")
+    codec = REQUESTS[cast(Format, call.protocol)]
+    if call.protocol == "gemini":
+        return codec.decode(body, call.requested_model, call.stream)
+    return codec.decode(body, None, None)
+
+
+def translated_request(
+    call: ModelCall,
+    request: Request,
+    provider: Provider,
+    credential: Credential,
+    attempt: Attempt,
+    vault: Vault,
+    created: int,
+    fresh_id: str,
+) -> tuple[OutgoingRequest, Translation]:
+    """The request in the provider's format, and what its answer needs; raises RequestRefused (TRANSLATION 2.4).
+
+    Pure but for the vault's lookup, so that a long conversation can be translated in a thread.
+    """
+    upstream = SPOKEN[provider.config.kind]
+    model = attempt.candidate.model
+    if call.protocol == "chat":
+        request = vault.restore(call.client_key, request)
+    request = _with_suffix(request, attempt.suffix)
+    target = Target(
+        model,
+        capabilities(
+            upstream,
+            model,
+            provider.config.capabilities,
+            [(entry.name, entry.capabilities) for entry in provider.config.models],
+        ),
+        call.generation.config.translate_strict,
+    )
+    encoded = REQUESTS[upstream].encode(request, target)
+    path, query = split_target(placed(provider.base_path, encoded.path))
+    sent = outgoing(call, provider, credential, path, to_json(encoded.body), plain=True, query=query)
+    sent.headers = _replaced(sent.headers, encoded.headers)
+    ctx = ClientCtx.of(request, call.requested_model, upstream, model, created, fresh_id)
+    array = call.action == "streamGenerateContent" and b"alt=sse" not in split_target(call.target)[1].split(b"&")
+    client = cast(Format, call.protocol)
+    return sent, Translation(upstream, client, ctx, request.stream, array, encoded.warnings)
+
+
+def _with_suffix(request: Request, suffix: str) -> Request:
+    asked = interpret(suffix) if suffix else None
+    if asked is None:
+        return request
+    match asked.mode:
+        case "none":
+            return with_suffix(request, "off")
+        case "auto":
+            return with_suffix(request, "auto")
+        case "level":
+            return with_suffix(request, "effort", level=asked.level)
+        case "budget":
+            return with_suffix(request, "budget", budget=asked.budget)
+        case _:
+            return request
+
+
+def _replaced(headers: RawHeaders, own: RawHeaders) -> RawHeaders:
+    """The headers with those of the encoder in place of any of the same name."""
+    if not own:
+        return headers
+    names = {name.lower() for name, _ in own}
+    return [*(header for header in headers if header[0].lower() not in names), *own]

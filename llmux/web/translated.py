@@ -1,0 +1,197 @@
+"""A provider's answer in the client's format: streams event by event, bodies and errors as a whole (TRANSLATION)."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from llmux.formats import failures
+from llmux.formats.answer import Answer as Translated
+from llmux.formats.answer import StreamFolder, error_answer, translate_response
+from llmux.formats.events import Error
+from llmux.formats.stream import Source, StreamTranslator
+from llmux.formats.vaulting import Entry
+from llmux.headers import RawHeaders, media_type
+from llmux.peers.executor import Exchange
+from llmux.peers.translation import Translation
+from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
+from llmux.rewrite.media import encoding, is_gzip
+from llmux.wire.outgoing import UpstreamFailure
+from llmux.wire.relay import Outcome
+from llmux.wire.request import Request
+from llmux.wire.response_head import ResponseHead
+
+_DESCRIBES_THE_OLD_BODY = frozenset(
+    (b"content-type", b"content-length", b"content-encoding", b"digest", b"content-digest", b"repr-digest", b"etag")
+)
+
+
+class TranslatedAnswer:
+    """Receives a provider's answer and writes the client's; `done` fires once with the outcome and does not fail.
+
+    The head leaves when the first event is known, so that a provider that fails at once still gets a real status
+    (TRANSLATION 2.1.6). When a stream fails later, its error is written and the connection is cut (DESIGN D-49).
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        request: Request,
+        exchange: Exchange,
+        head: ResponseHead,
+        translation: Translation,
+        headers: RawHeaders,
+        said: RawHeaders,
+        limit: int,
+    ) -> None:
+        self.done: Deferred[Outcome] = Deferred()
+        self.vault_entries: dict[str, Entry] = {}
+        self._request = request
+        self._exchange = exchange
+        self._head = head
+        self._translation = translation
+        self._headers = [header for header in headers if header[0].lower() not in _DESCRIBES_THE_OLD_BODY]
+        self._said = said
+        self._limit = limit
+        self._received = 0
+        self._over = False
+        self._gunzip = Gunzip(limit) if is_gzip(encoding(head.headers)) else None
+        self._body = bytearray()
+        self._folder: StreamFolder | None = None
+        self._stream: StreamTranslator | None = None
+        self._choose()
+        request.when_gone(self._client_gone)
+        if not self._over:
+            request.flow(exchange)
+            exchange.relay(self)
+
+    def _choose(self) -> None:
+        """A stream is what both say it is; the content type of a successful answer decides what was sent."""
+        translation = self._translation
+        if self._head.status >= 400:
+            return
+        streamed = media_type(self._head.headers) == b"text/event-stream"
+        if translation.stream:
+            source: Source = "sse" if streamed else "json"
+            sink = "array" if translation.array else "sse"
+            self._stream = StreamTranslator(
+                translation.upstream, translation.client, translation.ctx, source, "array" if sink == "array" else "sse"
+            )
+        elif streamed:
+            self._folder = StreamFolder(translation.upstream, translation.client, translation.ctx)
+
+    def data(self, data: bytes) -> None:
+        """Take a piece of the provider's body."""
+        if self._over:
+            return
+        self._received += len(data)
+        if self._gunzip is not None:
+            try:
+                data = self._gunzip.feed(data)
+            except (BadGzip, TooLarge):
+                self._give_up(failures.NOT_JSON)
+                return
+        if self._stream is not None:
+            self._write(self._stream.feed(data))
+        elif self._folder is not None:
+            self._folder.feed(data)
+        else:
+            self._body += data
+            if len(self._body) > self._limit:
+                self._give_up(Error("server", "the provider's answer is too long to be translated", 502))
+
+    def end(self, trailers: RawHeaders) -> None:
+        """Take the end of the provider's body."""
+        if self._over:
+            return
+        if self._stream is not None:
+            stream = self._stream
+            self._write(stream.close())
+            if not self._over:
+                self._keep(stream.vault_entries)
+                self._start()
+                self._request.finish()
+                self._end(complete=True)
+            return
+        translation = self._translation
+        if self._folder is not None:
+            answer = self._folder.close()
+        else:
+            answer = translate_response(
+                self._head.status,
+                self._head.headers,
+                bytes(self._body),
+                translation.upstream,
+                translation.client,
+                translation.ctx,
+            )
+        self._respond(answer)
+        self._end(complete=True)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        """The provider broke off: say so in the client's format, and cut what has begun."""
+        if self._over:
+            return
+        timed_out = failure.kind.endswith("-timeout")
+        error = Error("timeout", "the provider fell silent") if timed_out else failures.TRUNCATED
+        if self._stream is not None:
+            self._write(self._stream.abort(error), failure)
+        if not self._over:
+            self._give_up(error, failure)
+
+    def _write(self, out: bytes, failure: UpstreamFailure | None = None) -> None:
+        stream = self._stream
+        if stream is None:
+            return
+        if stream.error is None:
+            if out:
+                self._start()
+                self._request.write(out)
+            return
+        if not stream.started:
+            self._give_up(stream.error, failure)
+            return
+        self._start()
+        self._request.write(out)
+        self._request.break_off()
+        self._exchange.abort()
+        self._end(failure=failure or UpstreamFailure("cut", f"{stream.error.kind} in the stream", answered=True))
+
+    def _give_up(self, error: Error, failure: UpstreamFailure | None = None) -> None:
+        """Answer with a real error: nothing has been sent yet."""
+        self._exchange.abort()
+        self._respond(error_answer(error, self._translation.client))
+        self._end(failure=failure or UpstreamFailure("protocol", f"{error.kind} before the answer", answered=True))
+
+    def _start(self) -> None:
+        if self._request.status or self._stream is None or self._request.gone:
+            return
+        kind = (b"Content-Type", self._stream.content_type)
+        self._request.start(200, [*self._headers, kind, *self._said, *self._warnings(())])
+
+    def _respond(self, answer: Translated) -> None:
+        self._keep(answer.vault_entries)
+        self._request.respond(
+            answer.status, [*self._headers, *answer.headers, *self._said, *self._warnings(answer.warnings)], answer.body
+        )
+
+    def _warnings(self, more: tuple[str, ...]) -> RawHeaders:
+        codes = dict.fromkeys((*self._translation.warnings, *more))
+        return [(b"x-llmux-warning", ", ".join(codes).encode("ascii", "backslashreplace"))] if codes else []
+
+    def _keep(self, entries: object) -> None:
+        if isinstance(entries, dict):
+            self.vault_entries = entries
+
+    def _client_gone(self) -> None:
+        if not self._over:
+            self._exchange.abort()
+            self._end(client_gone=True)
+
+    def _end(
+        self, *, complete: bool = False, client_gone: bool = False, failure: UpstreamFailure | None = None
+    ) -> None:
+        self._over = True
+        self._request.flow(None)
+        self.done.callback(Outcome(complete, client_gone, failure, self._received))
