@@ -112,7 +112,7 @@ class ClientConnection:
         if body is None:
             self.upload = None
             self.transport.write(head)
-        elif isinstance(body, bytes | bytearray):
+        elif isinstance(body, (bytes, bytearray)):
             if len(body) <= JOINED_BODY:
                 self.upload = None
                 exchange.body = None
@@ -227,9 +227,10 @@ class ClientConnection:
 
     def _head_data(self, exchange: Exchange, data: bytes) -> None:
         exchange.answered = True
-        received: bytes | bytearray = data
         searched = 0
-        if self._buffer is not None:
+        if self._buffer is None:
+            received: bytes | bytearray = data
+        else:
             received = self._buffer
             searched = len(received)
             received += data
@@ -239,7 +240,7 @@ class ClientConnection:
                 if end < 0:
                     self._buffer = bytearray(received) if received is not self._buffer else self._buffer
                     return
-                head = parse_head(bytes(received[:end]), exchange.method)
+                head = parse_head(received[:end], exchange.method)
                 received, searched = received[end:], 0
                 if head.status >= 200 or head.status == 101:
                     break
@@ -255,7 +256,7 @@ class ClientConnection:
             exchange.fail("protocol", str(error))
             return
         self._buffer = None
-        self._final_head(exchange, head, bytes(received))
+        self._final_head(exchange, head, bytes(received))  # bytes stay what they are, without a copy
 
     def _final_head(self, exchange: Exchange, head: ResponseHead, rest: bytes) -> None:
         self._persistent = head.persistent

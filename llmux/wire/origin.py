@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _HOST = re.compile(r"(?=.{1,253}$)[a-z0-9_](?:[a-z0-9_-]{0,62})(?:\.[a-z0-9_][a-z0-9_-]{0,62})*\.?")
+_UNPRINTABLE = re.compile(r"[\x00-\x20\x7f]")
 _BASE_PATH = re.compile(r"(?:/[!$&'()*+,\-./0-9:;=@A-Z_a-z~%]*)?")
 
 
@@ -44,12 +45,12 @@ class Origin:
         Raises ValueError, without quoting the URL, when it is not http or https, has no valid host or port, or carries
         what a base URL must not: user name, password, query, fragment, or a character that needs escaping.
         """
-        if not url.isascii():
-            try:
-                url = _to_ascii(url)
-            except UnicodeError:
-                raise ValueError("the host is not a valid name") from None
-        parts = urlsplit(url)
+        if _UNPRINTABLE.search(url):
+            raise ValueError("the URL has a space or a control character")  # urlsplit would drop some of them
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise ValueError("the URL has no valid host") from None
         if parts.scheme not in _DEFAULT_PORTS:
             raise ValueError("the URL must start with http:// or https://")
         if "@" in parts.netloc:
@@ -62,18 +63,21 @@ class Origin:
             raise ValueError("the port must be a number between 1 and 65535") from None
         if port == 0:
             raise ValueError("the port must be a number between 1 and 65535")
-        host = parts.hostname or ""
-        if ":" in host:
-            host = str(IPv6Address(host))
-        elif not _HOST.fullmatch(host):
-            raise ValueError("the URL has no valid host")
+        host = _ascii_host(parts.hostname or "")
         if not _BASE_PATH.fullmatch(parts.path):
             raise ValueError("the path of the URL has a character that must be escaped")
         return cls(parts.scheme, host, port or _DEFAULT_PORTS[parts.scheme]), parts.path.rstrip("/").encode("ascii")
 
 
-def _to_ascii(url: str) -> str:
-    """Write an international host in its ASCII form (RFC 3490); other characters stay and are refused later."""
-    scheme, separator, rest = url.partition("://")
-    authority, slash, path = rest.partition("/")
-    return scheme + separator + authority.encode("idna").decode("ascii") + slash + path
+def _ascii_host(host: str) -> str:
+    """Write an address in its shortest form and an international name in ASCII (RFC 3490); refuse anything else."""
+    try:
+        if ":" in host:
+            return str(IPv6Address(host))
+        if not host.isascii():
+            host = host.encode("idna").decode("ascii")
+    except ValueError:
+        host = ""
+    if not _HOST.fullmatch(host):
+        raise ValueError("the URL has no valid host")
+    return host

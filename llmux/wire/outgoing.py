@@ -13,6 +13,8 @@ from llmux.wire.origin import Origin
 
 _METHOD = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _TARGET = re.compile(rb"[!-~]+")
+_METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"PATCH", b"DELETE", b"OPTIONS"})
+_COLON = b": "
 _BODY_EXPECTED = frozenset({b"POST", b"PUT", b"PATCH"})
 
 
@@ -119,18 +121,18 @@ def request_head(request: OutgoingRequest) -> bytes:
 
     Raises ValueError, quoting nothing, if a part would break out of its line.
     """
-    if _METHOD.fullmatch(request.method) is None or _TARGET.fullmatch(request.target) is None:
+    method, target, body = request.method, request.target, request.body
+    if (method not in _METHODS and _METHOD.fullmatch(method) is None) or _TARGET.fullmatch(target) is None:
         raise ValueError("invalid method or target of an outgoing request")
-    lines = [b"%b %b HTTP/1.1\r\nHost: %b" % (request.method, request.target, request.host or request.origin.authority)]
-    lines += [b"%b: %b" % header for header in request.headers]
-    body = request.body
+    lines = [method + b" " + target + b" HTTP/1.1\r\nHost: " + (request.host or request.origin.authority)]
+    lines += map(_COLON.join, request.headers)
     if request.upgrade is not None:
         lines.append(b"Connection: Upgrade\r\nUpgrade: " + request.upgrade)
     if body is None:
-        if request.method in _BODY_EXPECTED:
+        if method in _BODY_EXPECTED:
             lines.append(b"Content-Length: 0")
     else:
-        length = len(body) if isinstance(body, bytes | bytearray) else body.length
+        length = len(body) if isinstance(body, (bytes, bytearray)) else body.length
         lines.append(b"Transfer-Encoding: chunked" if length is None else b"Content-Length: %d" % length)
     lines.append(b"\r\n")
     head = b"\r\n".join(lines)

@@ -62,13 +62,13 @@ def find_head(received: bytes | bytearray, searched: int = 0) -> int:
     return end + 4
 
 
-def parse_head(head: bytes, method: bytes) -> ResponseHead:
+def parse_head(head: bytes | bytearray, method: bytes) -> ResponseHead:
     """Read one whole head, line ends included, that answers a request with `method`.
 
     Raises BadHead. Interim answers come back with their status of 100 to 199: their number is the caller's to bound,
     and whether a 101 was asked for is the caller's to know.
     """
-    match = _HEAD.fullmatch(head)
+    match = _HEAD.fullmatch(bytes(head))
     if match is None:
         raise BadHead("invalid response head")
     minor, digits, reason, lines = match.groups(b"")
@@ -91,7 +91,7 @@ def parse_head(head: bytes, method: bytes) -> ResponseHead:
                 if result.chunked or value.lower() != b"chunked" or minor == b"0":
                     raise BadHead("invalid Transfer-Encoding")
                 result.chunked = True
-            elif lower == b"connection" and b"close" in _options(value):
+            elif lower == b"connection" and b"close" in value.lower() and b"close" in _options(value):
                 result.persistent = False
     if lengths:
         if result.chunked:
