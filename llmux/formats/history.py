@@ -75,7 +75,7 @@ def answer_prefill(turns: list[Turn], allowed: bool, losses: Losses) -> list[Tur
 def last_call_turn(turns: Sequence[Turn]) -> Turn | None:
     """The last assistant turn with calls of the client's tools."""
     for turn in reversed(turns):
-        if turn.role == "assistant" and any(isinstance(part, Call) and not part.server for part in turn.parts):
+        if turn.role == "assistant" and any(isinstance(part, Call) for part in turn.parts):
             return turn
     return None
 

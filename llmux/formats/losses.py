@@ -100,6 +100,11 @@ class Losses:
             name = "generationConfig." + name
         return unsupported("unsupported_parameter", name, f"{name} is not supported by the chosen model")
 
+    def refuse_empty(self) -> RequestRefused:
+        """The refusal of a conversation in which nothing is said."""
+        turns = member(self._request, "turns")
+        return unsupported("unsupported_content", turns, f"{turns} must hold at least one message with content")
+
     def refuse_content(self, path: str, what: str) -> RequestRefused:
         """The refusal for a part of a message; `what` names its kind."""
         return unsupported("unsupported_content", path or None, f"{what} is not supported by the chosen model")

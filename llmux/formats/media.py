@@ -9,7 +9,7 @@ from typing import NamedTuple
 from urllib.parse import unquote_to_bytes, urlsplit
 
 from llmux.formats.losses import malformed
-from llmux.formats.neutral import Audio, Document, Image, Inline, Media, PlainText, ProviderFile, Source, Url, Video
+from llmux.formats.neutral import Audio, Document, Image, Inline, Media, PlainText, Source, Url, Video
 
 UNKNOWN = "application/octet-stream"
 IMAGE_TYPES = ("image/jpeg", "image/png", "image/gif", "image/webp")
@@ -199,6 +199,4 @@ def is_youtube(uri: str) -> bool:
 
 def describe(source: Source) -> str:
     """The kind of a source in a refusal's message."""
-    if isinstance(source, ProviderFile):
-        return "a file stored at a provider"
     return "a URL" if isinstance(source, Url) else f"the type {source.mime}"

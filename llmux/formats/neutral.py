@@ -8,20 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
-
-if TYPE_CHECKING:
-    from llmux.formats.events import Citation
+from typing import Any, Literal, TypeAlias
 
 Format: TypeAlias = Literal["chat", "responses", "anthropic", "gemini"]
 Vendor: TypeAlias = Literal["anthropic", "openai", "gemini"]
 Json: TypeAlias = Mapping[str, Any]
-
-FORMATS: tuple[Format, ...] = ("chat", "responses", "anthropic", "gemini")
-VENDORS: Mapping[Format, Vendor] = MappingProxyType(
-    {"chat": "openai", "responses": "openai", "anthropic": "anthropic", "gemini": "gemini"}
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +48,6 @@ class Url:
 
 
 @dataclass(frozen=True, slots=True)
-class ProviderFile:
-    """A file stored at one vendor, out of reach for every other."""
-
-    format: Format
-    id: str
-
-
-@dataclass(frozen=True, slots=True)
 class PlainText:
     """A document that is text."""
 
@@ -72,7 +55,7 @@ class PlainText:
     mime: str = "text/plain"
 
 
-Source: TypeAlias = Inline | Url | ProviderFile | PlainText
+Source: TypeAlias = Inline | Url | PlainText
 
 
 # ------------------------------------------------------------------------------------------------------------ parts
@@ -83,7 +66,6 @@ class Text:
     """Visible text. `signature` is a blob that sits on the part itself (Gemini)."""
 
     text: str = field(repr=False)
-    citations: tuple[Citation, ...] = field(default=(), repr=False)
     signature: Opaque | None = None
 
 
@@ -101,7 +83,6 @@ class Image:
     source: Source
     detail: str | None = None
     path: str = ""
-    signature: Opaque | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +100,6 @@ class Audio:
     """Sound; `source` is inline with an `audio/*` type, or a URL."""
 
     source: Source
-    transcript: str | None = field(default=None, repr=False)
     path: str = ""
 
 
@@ -151,7 +131,7 @@ class Call:
     """A tool call. `arguments` is the text as the client sent it, or None when it sent an object (`value`).
 
     For `custom` (free-form) calls `arguments` is the input itself, not JSON. An id that begins with NUL is one that
-    the client's history lacked (ids.history_id); `ids.fit` turns it into a real one. A vendor ran the `server` calls.
+    the client's history lacked (ids.history_id); `ids.fit` turns it into a real one.
     """
 
     id: str
@@ -160,7 +140,6 @@ class Call:
     value: Any = field(default=None, repr=False)
     custom: bool = False
     namespace: str | None = None
-    server: bool = False
     signature: Opaque | None = None
 
 
@@ -175,24 +154,8 @@ class Result:
     custom: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Code:
-    """A program that the vendor ran (Gemini executableCode)."""
-
-    language: str
-    text: str = field(repr=False)
-
-
-@dataclass(frozen=True, slots=True)
-class CodeOutput:
-    """What such a program printed; `outcome` as Gemini spells it."""
-
-    outcome: str
-    text: str = field(repr=False)
-
-
 Media: TypeAlias = Image | Document | Audio | Video
-Part: TypeAlias = Text | Refusal | Media | Thinking | Redacted | Call | Result | Code | CodeOutput
+Part: TypeAlias = Text | Refusal | Media | Thinking | Redacted | Call | Result
 MEDIA = (Image, Document, Audio, Video)
 
 
@@ -214,7 +177,6 @@ class Turn:
 
     role: Literal["user", "assistant", "system"]
     parts: tuple[Part, ...]
-    name: str | None = None
     authority: Literal["system", "developer"] = "system"
 
 
@@ -222,8 +184,8 @@ class Turn:
 class Tool:
     """A tool definition. `server` tools are run by the vendor; `server_kind` is `web_search` or the client's type name.
 
-    `custom` tools take free text; `grammar` is OpenAI's `{syntax, definition}` for it. `label` is the word for the tool
-    in a warning (`dropped:tools.<label>`). `silent` server tools vanish without one.
+    `custom` tools take free text; `grammar` is OpenAI's `{syntax, definition}` for it. `label` is its name in a
+    warning (`dropped:<label>`). `silent` server tools vanish without one.
     """
 
     name: str
@@ -238,7 +200,6 @@ class Tool:
     label: str = ""
     silent: bool = False
     config: Json = field(default_factory=dict, repr=False)
-    path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

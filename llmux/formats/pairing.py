@@ -30,7 +30,7 @@ def pair(turns: Sequence[Turn], losses: Losses) -> list[Turn]:
     for turn in turns:
         if turn.role == "assistant":
             paired.append(turn)
-            made = [part for part in turn.parts if isinstance(part, Call) and not part.server]
+            made = [part for part in turn.parts if isinstance(part, Call)]
             if made:
                 close()
                 calls, results, place = made, {}, len(paired)

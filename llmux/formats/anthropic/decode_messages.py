@@ -86,7 +86,7 @@ class _Messages:
             return [Document(PlainText("\n".join(found)), members.text(block, "title", path), path=path)]
         if kind in ("server_tool_use", "mcp_tool_use") or (kind or "").endswith("_tool_result"):
             self.dropped_history = True
-        elif kind == "container_upload":
+        elif kind in ("container_upload", "compaction"):
             self._blockers.append(Blocker("unsupported_content", path))
         return []
 

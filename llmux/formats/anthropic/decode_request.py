@@ -124,7 +124,6 @@ def _tools(body: Json) -> tuple[Tool, ...]:
                     description=members.text(tool, "description", path),
                     schema=members.mapping(tool, "input_schema", path),
                     strict=members.flag(tool, "strict", path),
-                    path=path,
                 )
             )
             continue
@@ -139,7 +138,6 @@ def _tools(body: Json) -> tuple[Tool, ...]:
                 label=f"tools.{name}",
                 silent=kind.startswith("tool_search_tool"),
                 config=websearch.config(None, location, allowed, blocked) if searches else {},
-                path=path,
             )
         )
     return tuple(tools)

@@ -50,7 +50,7 @@ def encode_messages(request: Request, caps: Capabilities, names: ToolNames, loss
     messages.finish()
     if not messages.messages:
         if not system:
-            raise losses.refuse("turns")
+            raise losses.refuse_empty()
         return {"messages": [{"role": "user", "content": system}]}
     return {"system": system, "messages": messages.messages} if system else {"messages": messages.messages}
 
@@ -88,7 +88,7 @@ class _Messages:
         if isinstance(part, Text | Refusal):
             return {"type": "text", "text": part.text} if part.text and not part.text.isspace() else None
         if isinstance(part, Call):
-            return self._call(part) if not part.server else None
+            return self._call(part)
         if isinstance(part, Result):
             return self._result(part)
         if isinstance(part, Thinking):

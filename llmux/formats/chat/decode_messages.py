@@ -51,8 +51,7 @@ class _Messages:
             if role == "assistant":
                 turns.append(Turn("assistant", self._assistant(message, path, index)))
             elif role == "user":
-                name = members.text(message, "name", path)
-                turns.append(Turn("user", self._content(message, path) or (Text(""),), name))
+                turns.append(Turn("user", self._content(message, path) or (Text(""),)))
             elif role in ("system", "developer"):
                 texts = tuple(part for part in self._content(message, path) if isinstance(part, Text))
                 turns.append(Turn("system", texts, authority="developer" if role == "developer" else "system"))

@@ -109,14 +109,14 @@ def _tools(body: Mapping[str, Any]) -> tuple[Tool, ...]:
         elif kind == "custom":
             tools.append(_custom(members.needed_mapping(tool, "custom", path), at(path, "custom")))
         else:
-            tools.append(Tool(kind, server=True, server_kind=kind, label=f"tools.{kind}", path=path))
+            tools.append(Tool(kind, server=True, server_kind=kind, label=f"tools.{kind}"))
     for index, function in enumerate(members.mappings(body, "functions")):
         tools.append(_function(function, f"functions.{index}"))
     search = members.mapping(body, "web_search_options")
     if search is not None:
         settings = websearch.config(search.get("search_context_size"), search.get("user_location"))
         name = "web_search_options"
-        tools.append(Tool(name, server=True, server_kind=websearch.KIND, label=name, config=settings, path=name))
+        tools.append(Tool(name, server=True, server_kind=websearch.KIND, label=name, config=settings))
     return tuple(tools)
 
 
@@ -126,7 +126,6 @@ def _function(function: Json, path: str) -> Tool:
         description=members.text(function, "description", path),
         schema=members.mapping(function, "parameters", path),
         strict=members.flag(function, "strict", path),
-        path=path,
     )
 
 
@@ -138,7 +137,6 @@ def _custom(custom: Json, path: str) -> Tool:
         description=members.text(custom, "description", path),
         custom=True,
         grammar=_grammar(grammar) if isinstance(grammar, Mapping) else None,
-        path=path,
     )
 
 

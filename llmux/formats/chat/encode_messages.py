@@ -55,7 +55,7 @@ class _Messages:
         for turn in answer_prefill(turns, self._caps.prefill, self._losses):
             messages += self._turn(turn)
         if not messages:
-            raise self._losses.refuse("turns")
+            raise self._losses.refuse_empty()
         return messages
 
     def _role(self, authority: str) -> str:
@@ -96,7 +96,7 @@ class _Messages:
     def _assistant(self, turn: Turn) -> list[dict[str, Any]]:
         texts = [part.text for part in turn.parts if isinstance(part, Text)]
         refusals = [part.text for part in turn.parts if isinstance(part, Refusal)]
-        calls = [self._call(part) for part in turn.parts if isinstance(part, Call) and not part.server]
+        calls = [self._call(part) for part in turn.parts if isinstance(part, Call)]
         thoughts = [part.text for part in turn.parts if isinstance(part, Thinking) and part.text]
         if not (texts or refusals or calls):
             return []

@@ -127,7 +127,7 @@ def _tools(body: Json) -> tuple[Tool, ...]:
                 tools += _functions(group, path)
             elif value is not None:
                 kind = websearch.KIND if name in _SEARCHES else name
-                tools.append(Tool(name, server=True, server_kind=kind, label=f"tools.{name}", path=path))
+                tools.append(Tool(name, server=True, server_kind=kind, label=f"tools.{name}"))
     return tuple(tools)
 
 
@@ -141,7 +141,7 @@ def _functions(group: Json, path: str) -> list[Tool]:
             own = members.mapping(function, "parameters", place)
             schema = from_gemini(own) if own is not None else None
         name = members.needed_text(function, "name", place)
-        tools.append(Tool(name, members.text(function, "description", place), schema, path=place))
+        tools.append(Tool(name, members.text(function, "description", place), schema))
     return tools
 
 

@@ -46,7 +46,7 @@ def encode_contents(request: Request, caps: Capabilities, names: ToolNames, loss
     for turn in answer_prefill(inline_system(turns, losses), caps.prefill, losses):
         contents.add(turn)
     if not contents.contents:
-        raise losses.refuse("turns")
+        raise losses.refuse_empty()
     texts = [{"text": text.text} for text in request.system if text.text.strip()]
     body: dict[str, Any] = {"systemInstruction": {"parts": texts}} if texts else {}
     return {**body, "contents": contents.contents}
@@ -63,7 +63,7 @@ def _bypassed(turn: Turn) -> Turn:
     for index, part in enumerate(turn.parts):
         if isinstance(part, Thinking) and _gemini_blob(part.signature):
             return turn
-        if isinstance(part, Call) and not part.server:
+        if isinstance(part, Call):
             if _gemini_blob(part.signature):
                 return turn
             signed = replace(part, signature=Opaque("gemini", "part", BYPASS_SIGNATURE))
@@ -132,7 +132,7 @@ class _Contents:
         if isinstance(part, Text | Refusal):
             return {"text": part.text} if part.text and not part.text.isspace() else None
         if isinstance(part, Call):
-            return self._call(part) if not part.server else None
+            return self._call(part)
         if isinstance(part, Result):
             return self._result(part)
         if isinstance(part, MEDIA):
