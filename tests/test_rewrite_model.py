@@ -110,6 +110,9 @@ class ModelRewriterTests(unittest.SynchronousTestCase):
         data = b'{"model":3,"tools":[{"model":"x"}]}'
         self.assertIs(ModelRewriter("ask").response(data), data)
         self.assertEqual(ModelRewriter("ask").request(data), b'{"model":"ask","tools":[{"model":"x"}]}')
+        data = b'{"model":"r","tools":[{"model":"x"}],"say \\"model":"y","response":{"a":{"model":"z"}}}'
+        self.assertEqual(ModelRewriter("ask").response(data), data.replace(b'"r"', b'"ask"'))
+        self.assertEqual(ModelRewriter("ask").request(data), data.replace(b'"r"', b'"ask"'))
 
     def test_messageHasNoVersion(self) -> None:
         data = b'{"message":{"modelVersion":"x"}}'

@@ -186,11 +186,12 @@ class FramingTests(unittest.SynchronousTestCase):
             self.assertEqual(run([data], limit), long + b'data: {"model":"ask"}\n\n')
 
     def test_theLimitItselfIsStillHandled(self) -> None:
-        data = b'data: {"model":"real"}\n\n'
-        edited = b'data: {"model":"ask"}\n\n'
-        for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
-            self.assertEqual(run(chunks, len(data)), edited)
-            self.assertEqual(run(chunks, len(data) - 1), data)
+        for end, uncounted in ((b"\n\n", 0), (b"\r\n\r\n", 1), (b"\r\r\n", 1), (b"\n\r", 0)):
+            data = b'\n\r\ndata: {"model":"real"}' + end
+            limit = len(data) - 3 - uncounted
+            for chunks in ([data], [data[i : i + 1] for i in range(len(data))]):
+                self.assertEqual(run(chunks, limit), data.replace(b"real", b"ask"))
+                self.assertEqual(run(chunks, limit - 1), data)
 
     def test_anEventOfEightMebibytesIsEdited(self) -> None:
         filler = b"A" * 65536

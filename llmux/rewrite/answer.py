@@ -35,9 +35,13 @@ class AnswerEditor:
 
     def event(self, document: bytes) -> Sequence[Edit]:
         """The edits in the data of one event of a stream."""
-        if self._shape is not None and (b'"content_block"' in document or escaped_letters(document)):
+        if (
+            len(document) >= _SMALL
+            or (self._shape is not None and b'"content_block"' in document)
+            or escaped_letters(document)
+        ):
             return json_edits(document, self._event_edits)
-        return self._model.edits(document) if self._model is not None else ()
+        return self._model.plain_edits(document) if self._model is not None else ()
 
     def _concerns(self, body: Buffer) -> bool:
         if self._model is not None and b'"model' in body:

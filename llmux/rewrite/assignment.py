@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Union
 
-from llmux.rewrite.spans import OBJECT, Buffer, members
+from llmux.rewrite.spans import OBJECT, Buffer, Object, members
 from llmux.rewrite.splice import Edit, removals
 
 Value = Union[bytes, None, "Assignments"]
@@ -13,12 +13,13 @@ Assignments = Mapping[bytes, Value]
 """For each key: JSON text to put there, None to take the member away, or assignments inside the object there."""
 
 
-def assign(data: Buffer, start: int, values: Assignments) -> list[Edit]:
+def assign(data: Buffer, start: int, values: Assignments, known: Object | None = None) -> list[Edit]:
     """The edits that make these assignments in the object at `start`; every other member keeps its bytes.
 
     Each occurrence of a key is set. Missing members are added at the end, in the order given; keys must be plain ASCII.
+    `known` is all of `members(data, start)`, if the caller has it.
     """
-    found, last, _ = members(data, start)
+    found, last, _ = members(data, start) if known is None else known
     edits: list[Edit] = []
     doomed: set[int] = set()
     present: set[bytes] = set()

@@ -17,7 +17,6 @@ _MODEL = frozenset((b"model",))
 _MODEL_OR_VERSION = frozenset((b"model", b"modelVersion"))
 _PLACE = re.compile(rb'"model(?:Version)?"[ \t\r\n]*+:[ \t\r\n]*+("[^"\\]*+(?:\\.[^"\\]*+)*+")')
 _ESCAPED_LETTER = re.compile(rb"\\u00[567]")
-_BACKSLASH = ord("\\")
 _SMALL = 16 * 1024
 _GEMINI_PATH = re.compile(rb"([^?]*?/v1(?:(beta)|(beta1))?/(?(3)(?:[^?]*?/)??)models/)([^?]+)(\?.*)?", re.DOTALL)
 _LAST_COLON = re.compile(r"(.*)(?::|%3[Aa])(.*?)", re.DOTALL)
@@ -54,9 +53,9 @@ class ModelRewriter:
 
     def request(self, body: Buffer) -> Buffer:
         """Replace every top-level `model` value, whatever it was (SPEC R-RQ-1); the same object if there is none."""
-        if len(body) < _SMALL and body.count(b'"model"') == 1:
+        if len(body) < _SMALL and body.count(b'"model"') == 1 and not escaped_letters(body):
             quick = self._quick_edits(body, _count_request)
-            if quick is not None:
+            if quick:
                 return splice(body, quick)
         return splice_json(body, self._request_edits)
 
@@ -66,13 +65,16 @@ class ModelRewriter:
 
     def edits(self, document: Buffer) -> Sequence[Edit]:
         """The edits that `response` applies; of use where the document is a part of something larger."""
-        if b'"model' not in document and not escaped_letters(document):
+        if len(document) >= _SMALL or escaped_letters(document):
+            return json_edits(document, self._response_edits)
+        return self.plain_edits(document)
+
+    def plain_edits(self, document: Buffer) -> Sequence[Edit]:
+        """The same for a small document without `escaped_letters`."""
+        if b'"model' not in document:
             return ()
-        if len(document) < _SMALL:
-            quick = self._quick_edits(document, _count)
-            if quick is not None:
-                return quick
-        return json_edits(document, self._response_edits)
+        quick = self._quick_edits(document, _count)
+        return json_edits(document, self._response_edits) if quick is None else quick
 
     def member_edits(self, data: Buffer, found: list[Member]) -> list[Edit]:
         """The edits in an object of which `found` are the members with a key of `ROOT_KEYS`."""
@@ -108,16 +110,11 @@ class ModelRewriter:
     def _quick_edits(self, document: Buffer, count: Callable[[Buffer], int]) -> Sequence[Edit] | None:
         """The edits of an ordinary small document, or None when only the walk can tell.
 
-        In JSON an unescaped `"model":` is a key at some depth, and without escaped letters there is no other way to
-        write one. msgspec proves that the text is JSON, and `count` says how many of the places hold a string; when
-        that is how many such keys with a string there are, each of them is one of the places.
+        Without `escaped_letters` every such key with a string is a match, and in JSON a match can only be that or a
+        longer key that ends like it. msgspec proves that the text is JSON, and `count` says how many of the places hold
+        a string; when there are as many matches, each of them is one of the places.
         """
         matches = list(_PLACE.finditer(document))
-        if not matches or escaped_letters(document):
-            return None
-        for match in matches:
-            if document[match.start() - 1] == _BACKSLASH:
-                return None
         try:
             if count(document) != len(matches):
                 return None

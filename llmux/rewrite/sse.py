@@ -22,6 +22,7 @@ _LINE_END = re.compile(rb"\r\n?|\n")
 _DATA_LINE = re.compile(rb"(?:\A|[\r\n])data(?::\x20?([^\r\n]*+))?(?=[\r\n]|\Z)")
 _SIMPLE_EVENT = re.compile(rb"(?:event: ?([^\n]*+)\n)?data: ?([^\n]*+)\n\n")
 _LF, _CR = b"\n\r"
+_SMALL = 16 * 1024
 
 
 class Event(NamedTuple):
@@ -173,13 +174,17 @@ class StreamEditor(EventFramer):
         if at < 0:
             return events
         carriages = b"\r" in events
+        if not carriages and len(events) < _SMALL and events.find(b"\n\n") == len(events) - 2:
+            edited = self._event(events, carriages)
+            self.changed = self.changed or edited is not events
+            return edited
         pieces: list[bytes] = []
         done = 0
         while at >= 0:
             start = max(done, _last_end(events, done, at))
             end = _event_end(events, at, carriages)
             raw = events[start:end] if start or end < len(events) else events
-            edited = self._event(raw)
+            edited = self._event(raw, carriages)
             if edited is not raw:
                 self.changed = True
                 if done < start:
@@ -201,10 +206,10 @@ class StreamEditor(EventFramer):
                 best = at
         return best
 
-    def _event(self, raw: bytes) -> bytes:
-        if self.too_long(raw):
+    def _event(self, raw: bytes, carriages: bool) -> bytes:
+        if len(raw) > self._limit and self.too_long(raw):
             return raw
-        span = _single_data(raw)
+        span = _single_data(raw, carriages)
         if span is None:
             return self._lines(raw)
         start, end = span
@@ -214,7 +219,7 @@ class StreamEditor(EventFramer):
         edits = self._edits(document)
         if not edits:
             return raw
-        if len(edits) == 1:
+        if len(edits) == 1 and len(raw) < _SMALL:
             left, right, new = edits[0]
             return raw[: start + left] + new + raw[start + right :]
         return bytes(splice(raw, [(start + left, start + right, new) for left, right, new in edits]))
@@ -257,23 +262,26 @@ def parse_event(raw: bytes) -> Event:
     return Event(name, b"\n".join(data) if data else None, raw)
 
 
-def _single_data(raw: bytes) -> tuple[int, int] | None:
+def _single_data(raw: bytes, carriages: bool) -> tuple[int, int] | None:
     """The span of the payload when there is exactly one data line with a colon; None asks for the slow way."""
-    start = 0 if raw.startswith(b"data:") else raw.find(b"\ndata:") + 1
-    if raw.startswith(b"data") if start else not raw.startswith(b"data:"):
-        return None
-    if b"\rdata" in raw:
-        return None
-    start += 5
+    if raw.startswith(b"data:"):
+        start = 5
+    else:
+        start = raw.find(b"\ndata:") + 6
+        if start == 5 or raw.startswith(b"data") or raw.find(b"\rdata", 0, start) >= 0:
+            return None
     if raw[start : start + 1] == b" ":
         start += 1
     end = raw.find(b"\n", start)
     if end < 0:
         end = len(raw)
-    elif raw.find(b"\ndata", end) >= 0:
-        return None
-    carriage = raw.find(b"\r", start, end)
-    return start, end if carriage < 0 else carriage
+    if carriages:
+        carriage = raw.find(b"\r", start, end)
+        if carriage >= 0:
+            end = carriage
+        if raw.find(b"\rdata", end) >= 0:
+            return None
+    return None if raw.find(b"\ndata", end) >= 0 else (start, end)
 
 
 def _data_lines(raw: bytes) -> list[re.Match[bytes]]:
@@ -281,11 +289,17 @@ def _data_lines(raw: bytes) -> list[re.Match[bytes]]:
 
 
 def _last_end(data: Buffer, start: int, stop: int | None = None) -> int:
-    """Where the last blank line in the range ends; 0 when there is none."""
+    """Where the last blank line in the range ends; 0 when there is none.
+
+    Searching for one byte is ten times as fast as for two, and unfinished events have few lines.
+    """
     stop = len(data) if stop is None else stop
-    end = data.rfind(b"\n\n", start, stop) + 2
-    if data.find(b"\r", start, stop) >= 0:
-        end = max(end, data.rfind(b"\n\r", start, stop) + 2, data.rfind(b"\r\r", start, stop) + 2)
+    if data.find(b"\r", start, stop) < 0:
+        end = data.rfind(b"\n", start, stop)
+        while end > start and data[end - 1] != _LF:
+            end = data.rfind(b"\n", start, end)
+        return end + 1 if end > start else 0
+    end = max([data.rfind(pair, start, stop) for pair in (b"\n\n", b"\n\r", b"\r\r")]) + 2
     if end == 1:
         return 0
     if end < stop and data[end] == _LF and data[end - 1] == _CR:
@@ -295,19 +309,23 @@ def _last_end(data: Buffer, start: int, stop: int | None = None) -> int:
 
 def _event_end(data: bytes, start: int, carriages: bool) -> int:
     """Where the event ends that has a byte of a line at `start` (or begins there, blank lines before it included)."""
-    if data[start] in (_LF, _CR):
-        start = len(data) - len(data[start:].lstrip(b"\r\n"))
-    if not carriages:
-        end = data.find(b"\n\n", start)
-        return len(data) if end < 0 else end + 2
     last = len(data)
-    end = data.find(b"\n\r", start)
-    for pair in (b"\n\n", b"\r\r"):
-        other = data.find(pair, start, last if end < 0 else end + 1)
-        end = other if other >= 0 else end
-    if end < 0:
-        return last
-    end += 2
-    if end < last and data[end] == _LF and data[end - 1] == _CR:
-        end += 1
-    return end
+    if data[start] in (_LF, _CR):
+        start = last - len(data[start:].lstrip(b"\r\n"))
+    if not carriages:
+        end = data.find(b"\n", start) + 1
+        while 0 < end < last and data[end] != _LF:
+            end = data.find(b"\n", end) + 1
+        return end + 1 if 0 < end < last else last
+    while True:
+        end = data.find(b"\n", start)
+        carriage = data.find(b"\r", start, last if end < 0 else end)
+        if carriage >= 0:
+            end = carriage + 1 if carriage + 1 == end else carriage
+        if end < 0:
+            return last
+        start = end + 1
+        if start < last and data[start] in (_LF, _CR):
+            return start + (2 if data[start] == _CR and data[start + 1 : start + 2] == b"\n" else 1)
+        if start >= last:
+            return last

@@ -78,7 +78,7 @@ def apply_thinking(
         start = root(data)
         found = members(data, start)
         ends(data, found.end)
-        return assign(data, start, _assignments(data, found, wire_format, thinking, capabilities))
+        return assign(data, start, _assignments(data, found, wire_format, thinking, capabilities), found)
 
     return splice_json(body, edits)
 
