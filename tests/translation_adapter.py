@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import json
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -38,7 +39,10 @@ def run(vector: Vector) -> Any:
 
 def judge() -> ModuleType:
     """The vectors' own judge; `compare(vector, result)` gives complaints."""
-    spec = importlib.util.spec_from_file_location("translation_judge", ROOT / "translation" / "validate.py")
+    path = ROOT / "translation" / "validate.py"
+    if not path.exists():  # another set of vectors need not bring the judge along
+        path = Path(__file__).parent / "vectors" / "translation" / "validate.py"
+    spec = importlib.util.spec_from_file_location("translation_judge", path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
@@ -48,11 +52,11 @@ def judge() -> ModuleType:
 def decode_client_request(client: Format, body: dict[str, Any], path: str | None = None) -> Request:
     """A client's body decoded by its format; `path` is the URL of a Gemini request."""
     decode = import_module(f"llmux.formats.{client}.decode_request").decode_request
-    if path is None:
-        request: Request = decode(body)
-        return request
-    name, _, verb = path.partition("?")[0].rpartition("/")[2].partition(":")
-    request = decode(body, name, verb.startswith("stream"))
+    url_model = stream = None
+    if path is not None:
+        url_model, _, verb = path.partition("?")[0].rpartition("/")[2].partition(":")
+        stream = verb.startswith("stream")
+    request: Request = decode(body, url_model, stream)
     return request
 
 

@@ -124,8 +124,9 @@ class StreamDecoder(Decoder):
     def _block_start(self, index: int, block: dict[str, Any]) -> None:
         if self._finished:
             return
-        if index in self._blocks:
-            self._block_stop(index)
+        for other in [other for other, open_block in self._blocks.items() if open_block.kind != "call"]:
+            self._block_stop(other)  # blocks follow each other; one that never stopped must not stay open
+        self._block_stop(index)
         kind = block.get("type")
         if kind == "text":
             found = self._blocks[index] = self._part("text")

@@ -89,12 +89,12 @@ class StreamDecoder(Decoder):
         if chunk.get("error"):
             raise StreamFailed(decode_stream_error(chunk))
         raw_usage = chunk.get("usage")
-        choices = chunk.get("choices")
+        choices = mappings(chunk.get("choices"))
         if type(raw_usage) is not dict or raw_usage == self._raw_usage:
             raw_usage = None
         else:
             self._raw_usage = raw_usage
-        if choices and type(choices) is list:
+        if choices:
             if not self.started:
                 self._tier = maybe(chunk.get("service_tier"))
                 known = usage.from_chat(raw_usage) if raw_usage else None
@@ -102,8 +102,7 @@ class StreamDecoder(Decoder):
                     maybe(chunk.get("id")), maybe(chunk.get("model")), count(chunk.get("created")), known, self._tier
                 )
             for entry in choices:
-                if type(entry) is dict:
-                    self._choice(entry)
+                self._choice(entry)
         if raw_usage is not None and self.started:
             self._out.append(Use(usage.from_chat(raw_usage), maybe(chunk.get("service_tier")) or self._tier))
 

@@ -254,7 +254,7 @@ class StreamDecoder(Decoder):
 
     def _finish(self, candidate: _Candidate, raw: dict[str, Any]) -> None:
         reason = maybe(raw.get("finishReason"))
-        if reason is None:
+        if reason is None or candidate.finished:
             return
         if candidate.partial is not None:
             self._args(candidate.i, compact(candidate.partial.value))

@@ -91,8 +91,11 @@ class StreamDecoder(Decoder):
         raw = mapping(chunk.get("item"))
         kind = string(raw.get("type"))
         index = count(chunk.get("output_index")) or 0
-        if index in self._items and self._items[index].kind == kind:
+        known = self._items.get(index)
+        if known is not None and known.kind == kind:
             return
+        if known is not None and known.i is not None:
+            self._stop(known.i)
         item = self._items[index] = _Item(kind)
         self._count(-1, 64)
         if kind in _CALLS:
