@@ -16,6 +16,7 @@ FLOORS = {
     "routing": 0,
     "rewrite": 0,
     "formats": 0,
+    "client_keys": 0,
     "headers": 0,
     "targets": 0,
     "errors": 0,

@@ -9,43 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from secrets import token_hex
-from typing import Any, Protocol
+from typing import Any
 
+import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
+from llmux.formats.count import decode_count, estimate
 from llmux.formats.losses import RequestRefused
-from llmux.headers import RawHeaders
 from llmux.peers.call import ModelCall, key_text, native_request
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
-from llmux.peers.translation import Translation, decoded, translated_request
+from llmux.peers.saved import Exchange, SavedExchange
+from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
 from llmux.peers.vault import Vault
 from llmux.routing.decision import Attempt
-from llmux.wire.outgoing import OutgoingRequest, Receiver, UpstreamFailure
+from llmux.wire.outgoing import OutgoingRequest, UpstreamFailure
 from llmux.wire.response_head import ResponseHead
 
-ERROR_BODY = 64 * 1024
-ERROR_SECONDS = 2.0
 _NO_CONNECTION = frozenset({"connect", "dns", "tls", "connect-timeout", "tls-timeout"})
 _MOVES_ON = frozenset({401, 408, 425, 429, 529})
-
-
-class Exchange(Protocol):
-    """A request under way: the wire's own, the demo's, or an error that was read before."""
-
-    @property
-    def head(self) -> Deferred[ResponseHead]: ...
-
-    def relay(self, receiver: Receiver) -> None: ...
-
-    def pause(self) -> None: ...
-
-    def resume(self) -> None: ...
-
-    def abort(self) -> None: ...
 
 
 LONG_BODY = 256 * 1024
@@ -210,6 +195,36 @@ class Executor:
         translated: tuple[OutgoingRequest, Translation] = await self._in_thread(_translate, *arguments)
         return translated
 
+    async def count(self, call: ModelCall) -> tuple[int, Attempt, bool]:
+        """How many tokens a request has, for a provider of another format, and whether that is an estimate.
+
+        A provider that has no endpoint for it, or whose endpoint fails, gives an estimate (TRANSLATION 7.3).
+        """
+        request = decoded(call)
+        attempt = call.decision.attempts[0]
+        candidate = attempt.candidate
+        provider = call.generation.providers[candidate.provider]
+        credential = self._credentials.take(candidate.provider, candidate.model, last_resort=True)
+        question = None if credential is None else count_request(call, request, provider, credential, attempt)
+        if credential is None or question is None:
+            return estimate(request), attempt, True
+        exchange = self._send(question)
+        try:
+            head = await exchange.head
+            answer = await SavedExchange(exchange, self._clock).read()
+            counted = decode_count(SPOKEN[provider.config.kind], msgspec.json.decode(answer))
+        except CancelledError:
+            exchange.abort()
+            raise
+        except (UpstreamFailure, msgspec.MsgspecError, ValueError) as problem:
+            self.log.info("{provider} did not count: {kind}", provider=candidate.provider, kind=type(problem).__name__)
+            counted = None
+        else:
+            if head.status >= 400:
+                self._credentials.failed(credential, candidate.model, head.status, head.headers, answer)
+                counted = None
+        return (estimate(request), attempt, True) if counted is None else (counted, attempt, False)
+
     def _ask_demo(self, call: ModelCall, attempt: Attempt) -> Exchange:
         verb = call.action or call.verb
         return self._demo.send(call.protocol, verb, attempt.candidate.model, call.body, call.target)
@@ -258,70 +273,3 @@ def _translate(
 def moves_on(status: int) -> bool:
     """Whether another candidate is asked after this status (DESIGN D-42)."""
     return status in _MOVES_ON or status >= 500
-
-
-class SavedExchange:
-    """An error answer whose body was read, up to a bound in bytes and time, so that it can be given later."""
-
-    def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
-        self.head = exchange.head
-        self._exchange = exchange
-        self._pieces: list[bytes] = []
-        self._size = 0
-        self._complete = False
-        self._done: Deferred[None] = Deferred()
-        self._timer = clock.callLater(ERROR_SECONDS, self._stop)
-
-    async def read(self) -> bytes:
-        """Wait for the body's end or bound, and give what came."""
-        self._exchange.relay(self)
-        try:
-            await self._done
-        except CancelledError:
-            self._stop()
-            raise
-        return b"".join(self._pieces)
-
-    def data(self, data: bytes) -> None:
-        """Take a piece of the body."""
-        self._pieces.append(data)
-        self._size += len(data)
-        if self._size > ERROR_BODY:
-            self._stop()
-
-    def end(self, trailers: RawHeaders) -> None:
-        """Take the end of the body."""
-        self._complete = True
-        self._settle()
-
-    def failed(self, failure: UpstreamFailure) -> None:
-        """Take notice that the body broke off."""
-        self._settle()
-
-    def _stop(self) -> None:
-        self._exchange.abort()
-        self._settle()
-
-    def _settle(self) -> None:
-        if self._timer.active():
-            self._timer.cancel()
-        if not self._done.called:
-            self._done.callback(None)
-
-    def relay(self, receiver: Receiver) -> None:
-        """Give the body to the client after all; an incomplete one fails at its end."""
-        for piece in self._pieces:
-            receiver.data(piece)
-        if self._complete:
-            receiver.end([])
-        else:
-            receiver.failed(UpstreamFailure("cut", "an error body that was not read to its end", answered=True))
-
-    def pause(self) -> None:
-        """There is nothing that could wait."""
-
-    def resume(self) -> None:
-        """There is nothing that waited."""
-
-    def abort(self) -> None:
-        """There is nothing to abort."""

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 import msgspec
 
 from llmux.errors import to_json
 from llmux.formats.capabilities import capabilities
 from llmux.formats.client import ClientCtx
+from llmux.formats.count import decode_count_request, encode_count_request
 from llmux.formats.losses import malformed
 from llmux.formats.neutral import Format, Request
+from llmux.formats.recalling import recall
 from llmux.formats.requests import REQUESTS
-from llmux.formats.target import Target
+from llmux.formats.target import Encoded, Target
 from llmux.formats.thinking import with_suffix
 from llmux.headers import RawHeaders
 from llmux.peers.call import ModelCall, outgoing
 from llmux.peers.credentials import Credential
-from llmux.peers.endpoints import placed
+from llmux.peers.endpoints import COUNT, placed
 from llmux.peers.generation import Provider
 from llmux.peers.vault import Vault
 from llmux.routing.decision import Attempt
@@ -50,16 +52,23 @@ class Translation:
 
 def decoded(call: ModelCall) -> Request:
     """The client's request in the neutral form; raises RequestRefused for a body that is not what its format says."""
+    body = _parsed(call)
+    if call.verb == COUNT:
+        return decode_count_request(cast(Format, call.protocol), body, call.requested_model)
+    codec = REQUESTS[cast(Format, call.protocol)]
+    if call.protocol == "gemini":
+        return codec.decode(body, call.requested_model, call.stream)
+    return codec.decode(body, None, None)
+
+
+def _parsed(call: ModelCall) -> dict[str, Any]:
     try:
         body = msgspec.json.decode(call.body)
     except (msgspec.MsgspecError, ValueError, RecursionError):
         body = None
     if not isinstance(body, dict):
         raise malformed("", "a JSON object")
-    codec = REQUESTS[cast(Format, call.protocol)]
-    if call.protocol == "gemini":
-        return codec.decode(body, call.requested_model, call.stream)
-    return codec.decode(body, None, None)
+    return body
 
 
 def translated_request(
@@ -78,27 +87,39 @@ def translated_request(
     """
     upstream = SPOKEN[provider.config.kind]
     model = attempt.candidate.model
-    if call.protocol == "chat":
-        request = vault.restore(call.client_key, request)
-    request = _with_suffix(request, attempt.suffix)
-    target = Target(
-        model,
-        capabilities(
-            upstream,
-            model,
-            provider.config.capabilities,
-            [(entry.name, entry.capabilities) for entry in provider.config.models],
-        ),
-        call.generation.config.translate_strict,
-    )
+    request = _with_suffix(recall(request, vault.of(call.client_key)), attempt.suffix)
+    target = target_of(call, provider, model)
     encoded = REQUESTS[upstream].encode(request, target)
-    path, query = split_target(placed(provider.base_path, encoded.path))
-    sent = outgoing(call, provider, credential, path, to_json(encoded.body), plain=True, query=query)
-    sent.headers = _replaced(sent.headers, encoded.headers)
+    sent = _encoded_request(call, provider, credential, encoded)
     ctx = ClientCtx.of(request, call.requested_model, upstream, model, created, fresh_id)
     array = call.action == "streamGenerateContent" and b"alt=sse" not in split_target(call.target)[1].split(b"&")
     client = cast(Format, call.protocol)
     return sent, Translation(upstream, client, ctx, request.stream, array, encoded.warnings)
+
+
+def target_of(call: ModelCall, provider: Provider, model: str) -> Target:
+    """What a request is encoded for: the model and what the configuration says of it (TRANSLATION 2.5)."""
+    entries = [(entry.name, entry.capabilities) for entry in provider.config.models]
+    known = capabilities(SPOKEN[provider.config.kind], model, provider.config.capabilities, entries)
+    return Target(model, known, call.generation.config.translate_strict)
+
+
+def count_request(
+    call: ModelCall, request: Request, provider: Provider, credential: Credential, attempt: Attempt
+) -> OutgoingRequest | None:
+    """The question how many tokens a request has; None when the provider has no endpoint for it (TRANSLATION 7.3)."""
+    model = attempt.candidate.model
+    encoded = encode_count_request(request, SPOKEN[provider.config.kind], target_of(call, provider, model))
+    if encoded is None:
+        return None
+    return _encoded_request(call, provider, credential, encoded)
+
+
+def _encoded_request(call: ModelCall, provider: Provider, credential: Credential, encoded: Encoded) -> OutgoingRequest:
+    path, query = split_target(placed(provider.base_path, encoded.path))
+    sent = outgoing(call, provider, credential, path, to_json(encoded.body), plain=True, query=query)
+    sent.headers = _replaced(sent.headers, encoded.headers)
+    return sent
 
 
 def _with_suffix(request: Request, suffix: str) -> Request:

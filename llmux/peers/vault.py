@@ -5,11 +5,9 @@ In memory, bounded, and per client key: nobody gets another client's blobs. A mi
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
 
-from llmux.formats.neutral import Call, Part, Redacted, Request, Thinking, Turn
+from llmux.formats.neutral import Redacted, Thinking
 from llmux.formats.vaulting import Entry
 
 MOST_ENTRIES = 10_000
@@ -24,7 +22,7 @@ class Vault:
         self._most_entries = most_entries
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._entries: OrderedDict[tuple[str | None, str], tuple[Entry, int]] = OrderedDict()
+        self._entries: dict[tuple[str | None, str], tuple[Entry, int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -41,25 +39,15 @@ class Vault:
         while self._entries and (len(self._entries) > self._most_entries or self._bytes > self._most_bytes):
             self._drop(next(iter(self._entries)))
 
-    def restore(self, client_key: str | None, request: Request) -> Request:
-        """The request with the kept parts before the calls that they belong to."""
-        if not self._entries:
-            return request
-        turns = tuple(self._restored(client_key, turn) for turn in request.turns)
-        return request if turns == request.turns else replace(request, turns=turns)
+    def of(self, client_key: str | None) -> Callable[[str], Entry | None]:
+        """What is known of a call, for one client; safe to ask from a thread."""
+        entries = self._entries
 
-    def _restored(self, client_key: str | None, turn: Turn) -> Turn:
-        if turn.role != "assistant":
-            return turn
-        parts: list[Part] = []
-        for part in turn.parts:
-            if isinstance(part, Call):
-                kept = self._entries.get((client_key, part.id))
-                if kept is not None:
-                    self._entries.move_to_end((client_key, part.id))
-                    parts.extend(kept[0])
-            parts.append(part)
-        return turn if len(parts) == len(turn.parts) else replace(turn, parts=tuple(parts))
+        def known(call_id: str) -> Entry | None:
+            found = entries.get((client_key, call_id))
+            return found[0] if found is not None else None
+
+        return known
 
     def _drop(self, key: tuple[str | None, str]) -> None:
         _, size = self._entries.pop(key, ((), 0))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import cast
 
@@ -13,20 +12,20 @@ from twisted.logger import Logger, LogLevel
 from llmux.client_keys import Identity
 from llmux.errors import (
     HTTPProblem,
-    action_not_found,
     body_too_large,
-    bridge_path_invalid,
     model_missing,
     no_provider,
     provider_failed,
     timed_out,
+    to_json,
 )
 from llmux.formats.answer import error_answer
+from llmux.formats.count import encode_count
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import Format
 from llmux.headers import RawHeaders, from_provider
 from llmux.peers.call import Body, ModelCall
-from llmux.peers.endpoints import COUNT, GEMINI_METHODS, GENERATE
+from llmux.peers.endpoints import COUNT
 from llmux.peers.executor import Answer, Executor, ProviderUnreachable
 from llmux.peers.generation import Generation, Lasting
 from llmux.peers.served import ServedRequests
@@ -41,6 +40,7 @@ from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
 from llmux.web.translated import TranslatedAnswer
+from llmux.web.verbs import wanted
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.relay import Relay
@@ -49,42 +49,6 @@ from llmux.wire.request import Request
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn}
 REQUEST_ID = b"x-amp-client-request-id"
 _IDENTICAL, _SPLICED, _TRANSLATED = ((b"x-llmux-body", how) for how in (b"identical", b"spliced", b"translated"))
-
-
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a model route wants of its provider: the format, the verb and, for Gemini, the method in the path."""
-
-    protocol: str
-    verb: str
-    action: str = ""
-
-
-def wanted(match: Match) -> Wanted:
-    """Read the verb off a route; raises HTTPProblem for a Gemini path without a known method (SPEC R-ER-10)."""
-    route = match.route
-    protocol = route.protocol or "chat"
-    if protocol != "gemini":
-        return Wanted(protocol, COUNT if route.handler.endswith("count_tokens") else GENERATE)
-    if "path" in match.params:
-        return gemini_wanted(bridge_action(match.params["path"]))
-    return gemini_wanted(match.params["action"])
-
-
-def bridge_action(path: str) -> str:
-    """The `model:method` of a v1beta1 path (SPEC 2.3); raises HTTPProblem when it names no model."""
-    _, found, action = f"/{path}".partition("/models/")
-    if not found:
-        raise bridge_path_invalid()
-    return action
-
-
-def gemini_wanted(action: str) -> Wanted:
-    """The method after the last colon of an action."""
-    _, colon, method = action.rpartition(":")
-    if not colon or method not in GEMINI_METHODS:
-        raise action_not_found(action)
-    return Wanted("gemini", COUNT if method == "countTokens" else GENERATE, method)
 
 
 class ModelRoutingWrapper:
@@ -153,7 +117,10 @@ class ModelRoutingWrapper:
             requested_model=peek.model,
             decision=decision,
         )
-        await self._from_provider(request, call)
+        if want.verb == COUNT and not decision.attempts[0].candidate.native:
+            await self._count(request, call)
+        else:
+            await self._from_provider(request, call)
 
     async def _on_credits(
         self,
@@ -185,6 +152,18 @@ class ModelRoutingWrapper:
             (b"x-llmux-model", header_text(model)),
             (b"x-llmux-reason", header_text(decision.reason)),
         ]
+
+    async def _count(self, request: Request, call: ModelCall) -> None:
+        """Answer a counting question for a provider of another format (TRANSLATION 7.3)."""
+        try:
+            tokens, attempt, estimated = await self._executor.count(call)
+        except RequestRefused as problem:
+            raise refusal(call.protocol, problem) from None
+        said = [*self._said(call.decision, attempt.candidate.provider, attempt.model), _TRANSLATED]
+        if estimated:
+            said.append((b"x-llmux-estimated", b"true"))
+        body = to_json(encode_count(cast(Format, call.protocol), tokens))
+        request.respond(200, [(b"Content-Type", b"application/json"), *said], body)
 
     async def _from_provider(self, request: Request, call: ModelCall) -> None:
         try:

@@ -12,7 +12,7 @@ from llmux.formats.events import Error
 from llmux.formats.stream import Source, StreamTranslator
 from llmux.formats.vaulting import Entry
 from llmux.headers import RawHeaders, media_type
-from llmux.peers.executor import Exchange
+from llmux.peers.saved import Exchange
 from llmux.peers.translation import Translation
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
 from llmux.rewrite.media import encoding, is_gzip
