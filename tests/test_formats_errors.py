@@ -10,12 +10,13 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.formats.codecs import ANSWERS
 from llmux.formats.events import Error, ErrorKind
-from llmux.formats.neutral import FORMATS, Format
+from llmux.formats.neutral import Format
 from tests.translation_adapter import judge, run_error
 from tests.vectors import translation
 
 VECTORS = translation("error")
 JUDGE = judge()
+FORMATS = tuple(ANSWERS)
 
 
 class ErrorVectors(SynchronousTestCase):

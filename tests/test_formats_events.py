@@ -33,7 +33,7 @@ from llmux.formats.events import (
     Use,
 )
 from llmux.formats.lenient import BracketCount, arguments
-from llmux.formats.neutral import FORMATS, Format, Opaque, Request
+from llmux.formats.neutral import Format, Opaque, Request
 from llmux.formats.stream import StreamTranslator
 from tests.grammar import EventGrammar
 from tests.translation_adapter import CREATED, FRESH_ID, client_ctx, run_response, run_stream
@@ -41,6 +41,7 @@ from tests.vectors import translation
 
 STREAMS = translation("stream")
 RESPONSES = translation("response")
+FORMATS = tuple(ANSWERS)
 SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 Json = st.recursive(

@@ -11,15 +11,17 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.formats.answer import StreamFolder
 from llmux.formats.client import ClientCtx
+from llmux.formats.codecs import ANSWERS
 from llmux.formats.events import Error
 from llmux.formats.framing import ArrayReader, ArrayWriter
-from llmux.formats.neutral import FORMATS, Request
+from llmux.formats.neutral import Request
 from llmux.formats.stream import StreamTranslator
 from tests.translation_adapter import CREATED, FRESH_ID, client_ctx, judge, run_stream
 from tests.vectors import translation
 
 VECTORS = translation("stream")
 JUDGE = judge()
+FORMATS = tuple(ANSWERS)
 
 
 def sse(vector: dict[str, Any], line_end: bytes = b"\n", space: bytes = b" ") -> bytes:
