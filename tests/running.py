@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
 import time
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -40,6 +42,7 @@ class Daemon:
 
     def __init__(self, config: str | None, *options: str, env: Mapping[str, str] | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="llmux-test-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
         self.port = free_port()
         self.config = self.folder / "llmux.yaml"
         self.log_path = self.folder / "log"
