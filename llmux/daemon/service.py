@@ -27,6 +27,7 @@ from llmux.peers.demo.exchange import Demo
 from llmux.peers.executor import Executor
 from llmux.peers.generation import Lasting, build
 from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
+from llmux.peers.sessions import Sessions
 from llmux.peers.vault import Vault
 from llmux.web.face import Face
 from llmux.wire.listening import ListeningService, listening_endpoint
@@ -81,25 +82,28 @@ class DaemonService(MultiService):
             Vault(),
         )
         in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
-        executor = Executor(self.pool.send, Demo(reactor), credentials, self._lasting.vault, reactor, in_thread)
+        sessions = Sessions(credentials, time.time)
+        executor = Executor(
+            self.pool.send, Demo(reactor), credentials, self._lasting.vault, sessions, reactor, in_thread
+        )
         generation = build(config, 1, self._lasting)
         self._warnings = generation.warnings
         self.face = Face(generation, self.pool, executor, self._lasting, reactor)
         self.face.models.least_level = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
-        self._listeners = [
+        self.listeners = [
             ListeningService(listening_endpoint(reactor, description), self.server) for description in config.listen
         ]
-        self._reloader: Reloader | None = None
+        self.reloader: Reloader | None = None
         if config.path is not None and content is not None:
             file = WatchedFile(config.path, hashlib.sha256(content).hexdigest(), _settled=identify(config.path))
-            self._reloader = Reloader(file, config, lambda data, path: load_bytes(data, path, os.environ), self._apply)
+            self.reloader = Reloader(file, config, lambda data, path: load_bytes(data, path, os.environ), self._apply)
         self._looking: LoopingCall | None = None
         self._terminations = 0
 
     def listen(self) -> None:
         """Open the listening sockets; raises CannotListenError."""
-        for listener in self._listeners:
+        for listener in self.listeners:
             listener.startService()
 
     def setServiceParent(self, parent: Any) -> None:
@@ -121,8 +125,8 @@ class DaemonService(MultiService):
             providers=", ".join(self.face.current.providers) or "no provider",
             path=config.path or "built-in defaults",
         )
-        if self._reloader is not None:
-            self._looking = LoopingCall(self._reloader.poll)
+        if self.reloader is not None:
+            self._looking = LoopingCall(self.reloader.poll)
             self._looking.clock = self._reactor
             self._looking.start(LOOK_SECONDS)
         self._reactor.callWhenRunning(self._take_signals)
@@ -131,8 +135,8 @@ class DaemonService(MultiService):
         try:
             signal.signal(signal.SIGTERM, self._terminate)
             signal.signal(signal.SIGINT, self._terminate)
-            if self._reloader is not None:
-                reload = self._reloader.reload_now
+            if self.reloader is not None:
+                reload = self.reloader.reload_now
                 signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(reload))
         except ValueError:
             self.log.warn("not the main thread: signals are left to the reactor")
@@ -160,7 +164,7 @@ class DaemonService(MultiService):
         if self._looking is not None and self._looking.running:
             self._looking.stop()
         self.face.draining = True
-        for listener in self._listeners:
+        for listener in self.listeners:
             await maybeDeferred(listener.stopService)
         self.server.drain()
         deadline = self._reactor.seconds() + self.face.current.config.timeouts.drain

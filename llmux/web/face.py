@@ -14,6 +14,7 @@ from twisted.logger import Logger
 from llmux.client_keys import ClientKeys, Identity
 from llmux.errors import (
     HTTPProblem,
+    body_too_large,
     error_body,
     method_not_allowed,
     model_not_found,
@@ -42,8 +43,9 @@ from llmux.wire.request import Request
 
 _JSON = (b"Content-Type", b"application/json")
 _UNMATCHED = Match(UNMATCHED, {}, {})
-_CREDITS_QUESTION = "getCreditsByRequestId"
-_USER_QUESTION = "getUserInfo"
+_QUESTIONS_PATH = b"/api/internal"
+_CREDITS_QUESTION = b"getCreditsByRequestId"
+_USER_QUESTION = b"getUserInfo"
 _QUESTION_LIMIT = 64 * 1024
 _PREFLIGHT_SECONDS = b"600"
 
@@ -105,13 +107,13 @@ class Face:
         identity = self._admit(request, match)
         body: Any = None if request.body.complete and not request.body.received else request.body
         edit: dict[str, Any] = {}
-        if match.params.get("path") is not None or request.path == b"/api/internal":
+        if request.path == _QUESTIONS_PATH:
             question = split_target(request.uri)[1]
-            if question == _CREDITS_QUESTION.encode() and request.path == b"/api/internal":
+            if question == _CREDITS_QUESTION:
                 body = await self._credits_question(request)
                 if body is None:
                     return
-            elif question == _USER_QUESTION.encode() and generation.config.ampcode.strip_features:
+            elif question == _USER_QUESTION and generation.config.ampcode.strip_features:
                 features = generation.config.ampcode.strip_features
                 edit["edit"] = lambda status, method, headers: body_transform(
                     status, method, headers, lambda answer: remove_features(answer, features)
@@ -131,7 +133,7 @@ class Face:
         try:
             body = await request.body.collect(_QUESTION_LIMIT)
         except BodyTooLarge:
-            raise not_found() from None
+            raise body_too_large(None, _QUESTION_LIMIT) from None
         except BodyLost:
             request.break_off()
             return None
@@ -199,6 +201,8 @@ class Face:
             if names_an_authority(request.uri):
                 raise unsafe_path()
             return _UNMATCHED
+        if request.method == b"OPTIONS" and problem.guarded:
+            return _UNMATCHED  # the guards refuse it: passthrough paths take no part in CORS (SPEC R-RT-10)
         if request.upgrade is not None and not request.upgrade.lower().startswith(b"h2c"):
             raise upgrade_refused(None)
         if request.method == b"OPTIONS" and self.current.config.cors_origins:

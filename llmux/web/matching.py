@@ -20,11 +20,15 @@ class NotFound(Exception):
 
 
 class MethodNotAllowed(Exception):
-    """Patterns match the path, but none of them takes the method; `allow` lists those they take."""
+    """Patterns match the path, but none of them takes the method; `allow` lists those they take.
 
-    def __init__(self, allow: tuple[str, ...]) -> None:
+    `guarded` says that all of these patterns are passthrough ones.
+    """
+
+    def __init__(self, allow: tuple[str, ...], guarded: bool = False) -> None:
         super().__init__(", ".join(allow))
         self.allow = allow
+        self.guarded = guarded
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,11 +103,12 @@ class Matcher:
             raise NotFound
         if isinstance(found, Match):
             return found
-        raise MethodNotAllowed(tuple(sorted(found)))
+        allow = tuple(sorted({method for route in found for method in route.methods}))
+        raise MethodNotAllowed(allow, all(route.guarded for route in found))
 
-    def _matches(self, method: str, path: bytes, tolerated: bool = False) -> Match | set[str] | None:
+    def _matches(self, method: str, path: bytes, tolerated: bool = False) -> Match | list[Route] | None:
         raw = path[1:].split(b"/") if path.startswith(b"/") else [path]
-        allowed: set[str] = set()
+        others: list[Route] = []
         for pattern in self._patterns:
             route = pattern.route
             if tolerated and route.kind not in ("model", "list"):
@@ -116,8 +121,8 @@ class Matcher:
                 continue
             if _takes(route, method):
                 return Match(route, params, captured)
-            allowed.update(route.methods)
-        return allowed or None
+            others.append(route)
+        return others or None
 
 
 def applies(route: Route, method: str, params: Mapping[str, str]) -> bool:
