@@ -86,7 +86,7 @@ class ServerChannel(Link):
         """Begin the request at the start of the buffer; return False if there is no whole head yet."""
         settings = self.factory.settings
         buffer = self._buffer
-        if buffer.startswith(b"\r\n"):  # RFC 9112 2.2; the clock of the head runs
+        if buffer.startswith(b"\r\n"):  # RFC 9112 2.2; the idle clock goes on
             buffer = self._buffer = buffer.lstrip(b"\r\n")
             self._seen = 0
         end = buffer.find(b"\r\n\r\n", 0, settings.header_bytes) + 4
@@ -114,7 +114,9 @@ class ServerChannel(Link):
             self._refuse(400, "the request head is malformed")
         else:
             self._seen = size
-            if self._phase == IDLE:
+            if self._holds:
+                self._hold_for_pipeline()
+            if size and self._phase == IDLE:
                 self._phase = HEAD
                 self.deadline = self.factory.after(settings.header_timeout)
 

@@ -146,8 +146,8 @@ class Request:
         self.status = status
         self._channel.at_end_of_turn(self._send_head)
 
-    def write(self, data: bytes) -> None:
-        """Send a piece of the body; any bytes-like object will do."""
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        """Send a piece of the body."""
         size = len(data)
         if self.gone or not size:
             return
@@ -158,19 +158,21 @@ class Request:
         if framing == NO_CONTENT:
             return
         if framing == BY_CHUNKS:
-            data = b"%x\r\n%b\r\n" % (size, data)
-        elif framing == BY_LENGTH:
-            if size > self._left:
-                self.log.error("an answer of {status} is longer than its Content-Length", status=self.status)
-                self.abandon()
-                return
-            self._left -= size
+            piece = b"".join((b"%x\r\n" % size, data, b"\r\n"))
+        else:
+            if framing == BY_LENGTH:
+                if size > self._left:
+                    self.log.error("an answer of {status} is longer than its Content-Length", status=self.status)
+                    self.abandon()
+                    return
+                self._left -= size
+            piece = data if type(data) is bytes else bytes(data)
         self.bytes_sent += size
         head = self._head
         if head is not None:
             self._head = None
-            data = head + data
-        self._channel.send(data)
+            piece = head + piece
+        self._channel.send(piece)
 
     def finish(self, trailers: RawHeaders | tuple[()] = ()) -> None:
         """End a streaming answer; trailers are sent only where the answer is chunked."""
