@@ -33,7 +33,7 @@ class EventGrammar:
         self.open: dict[int, PartStart] = {}
         self.signed: set[int] = set()
         self.finished: set[int] = set()
-        self.call_ids: set[str] = set()
+        self.call_ids: set[tuple[int, str]] = set()
 
     def feed(self, events: Iterable[Event]) -> None:
         """Check some more events."""
@@ -91,7 +91,7 @@ class EventGrammar:
         if part.kind == "call":
             assert part.name is not None
             if part.call_id is not None:
-                assert part.call_id not in self.call_ids or part.choice, "an id twice"
-                self.call_ids.add(part.call_id)
+                assert (part.choice, part.call_id) not in self.call_ids, "an id twice"
+                self.call_ids.add((part.choice, part.call_id))
         self.parts.append(part)
         self.open[part.i] = part

@@ -1,7 +1,7 @@
 """Runs one translation vector through llmux and compares (TRANSLATION 8).
 
-`run` also serves the vectors' own judge, from this folder's parent:
-`python -m tests.vectors.translation.validate --run tests.translation_adapter:run`.
+`run` also serves the vectors' own judge, started in the root of the repository: `validate.py --run
+tests.translation_adapter:run`.
 """
 
 from __future__ import annotations

@@ -17,6 +17,7 @@ from llmux.formats.vaulting import BlobCollector, Entry
 from llmux.headers import RawHeaders
 
 MAX_EVENTS = 1_000_000
+MAX_JSON = 64 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class StreamFolder:
         self._decoder = ANSWERS[upstream].decoder()
         self._reader: Reader = ArrayReader() if array else EventStreamReader()
         self._events: list[Event] = []
+        self._size = 0
 
     @property
     def over(self) -> bool:
@@ -111,12 +113,13 @@ class StreamFolder:
 
     def feed(self, chunk: bytes) -> None:
         """Take some bytes of the provider."""
+        self._size += len(chunk)
         try:
             for name, data in self._reader.feed(chunk):
                 self._events += self._decoder.feed(name, data)
         except TooLong:
             self._events += self._decoder.abort(failures.TOO_MUCH)
-        if len(self._events) > MAX_EVENTS:
+        if len(self._events) > MAX_EVENTS or self._size > MAX_JSON:
             self._events = self._decoder.abort(failures.TOO_MUCH)
 
     def close(self, error: Error | None = None) -> Answer:

@@ -28,7 +28,7 @@ class Decoder:
     `warnings` collects codes of TRANSLATION 2.4 for the log. A subclass reads one JSON object per `_read`.
     """
 
-    __slots__ = ("_arguments", "_next", "_out", "_sizes", "_spoiled", "over", "started", "warnings")
+    __slots__ = ("_arguments", "_call_ids", "_next", "_out", "_sizes", "_spoiled", "over", "started", "warnings")
 
     def __init__(self) -> None:
         self.started = False
@@ -36,6 +36,7 @@ class Decoder:
         self.warnings: list[str] = []
         self._out: list[Event] = []
         self._next = 0
+        self._call_ids: set[tuple[int, str]] = set()
         self._sizes: dict[int, int] = {}
         self._arguments = 0
         self._spoiled = False
@@ -120,6 +121,14 @@ class Decoder:
         self._next = part.i + 1
         self._out.append(part)
         return part.i
+
+    def _unique(self, call_id: str | None, choice: int = 0) -> str | None:
+        """The id of a call, changed when another call of the choice has it already."""
+        while call_id is not None and (choice, call_id) in self._call_ids:
+            call_id = f"{call_id}_{self._next}"
+        if call_id is not None:
+            self._call_ids.add((choice, call_id))
+        return call_id
 
     def _stop(self, i: int) -> None:
         self._sizes.pop(i, None)

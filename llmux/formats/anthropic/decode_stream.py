@@ -43,14 +43,13 @@ class _Block:
 class StreamDecoder(Decoder):
     """Reads the events of a Messages stream; the `type` in the data counts, not the name of the event."""
 
-    __slots__ = ("_blocks", "_called", "_finished", "_ids", "_length", "_usage")
+    __slots__ = ("_blocks", "_called", "_finished", "_length", "_usage")
 
     def __init__(self) -> None:
         super().__init__()
         self._blocks: dict[int, _Block] = {}
         self._usage: dict[str, Any] = {}
         self._called = False
-        self._ids: set[str] = set()
         self._length = 0
         self._finished = False
 
@@ -157,11 +156,7 @@ class StreamDecoder(Decoder):
         return _Block(kind, self._open(PartStart(self._next, kind)), self._length)
 
     def _call(self, block: dict[str, Any]) -> _Block:
-        call_id = maybe(block.get("id"))
-        if call_id is not None:
-            if call_id in self._ids:
-                call_id = f"{call_id}_{self._next}"
-            self._ids.add(call_id)
+        call_id = self._unique(maybe(block.get("id")))
         self._called = True
         i = self._open(PartStart(self._next, "call", call_id, string(block.get("name"))))
         return _Block("call", i, self._length)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmux.formats import stops
+from llmux.formats import stops, tiers
 from llmux.formats import usage as counts
-from llmux.formats.anthropic.encode_stream import StreamEncoder, stop_details, tier_of
+from llmux.formats.anthropic.encode_stream import StreamEncoder, stop_details
 from llmux.formats.client import ClientCtx
 from llmux.formats.events import Event, Finish, Stop
 from llmux.formats.lenient import arguments, parse
@@ -26,7 +26,7 @@ def encode_response(events: Iterable[Event], ctx: ClientCtx) -> tuple[dict[str, 
         for _, data in encoder.feed(event):
             folder.take(parse(data))
     usage = counts.to_anthropic(encoder.usage)
-    tier = tier_of(encoder.tier)
+    tier = tiers.to_anthropic(encoder.tier)
     if tier is not None:
         usage["service_tier"] = tier
     body = {

@@ -14,7 +14,6 @@ from llmux.formats.neutral import Opaque
 from llmux.formats.opaque import tag
 from llmux.formats.stream_encoder import Encoder
 
-_TIERS = {"default": "standard", "standard": "standard", "priority": "priority", "batch": "batch"}
 _TEXT_DELTA = (b'{"type":"text_delta","text":', b'{"type":"thinking_delta","thinking":')
 
 
@@ -216,8 +215,3 @@ def stop_details(stop: Stop) -> dict[str, Any]:
     if explanation is None or stop.kind not in ("filter", "refusal"):
         return {}
     return {"stop_details": {"type": "refusal", "category": None, "explanation": explanation}}
-
-
-def tier_of(tier: str | None) -> str | None:
-    """The `service_tier` in `usage`; None where the word has no counterpart."""
-    return _TIERS.get(tier) if tier else None

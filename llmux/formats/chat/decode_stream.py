@@ -10,6 +10,7 @@ from llmux.formats.citations import from_annotation
 from llmux.formats.events import Cite, Delta, Event, Finish, PartKind, PartStart, Use
 from llmux.formats.jsontext import compact
 from llmux.formats.lenient import BracketCount, count, mapping, mappings, maybe, string
+from llmux.formats.logprobs import from_openai
 from llmux.formats.stream_decoder import MAX_CHOICES, Decoder, StreamFailed
 
 
@@ -39,7 +40,7 @@ class _Call:
 class _Choice:
     """One choice: `kind` and `i` are those of its open text, refusal or thinking part."""
 
-    __slots__ = ("calls", "cited", "finished", "i", "ids", "index", "kind", "open", "refused", "text_i")
+    __slots__ = ("calls", "cited", "finished", "i", "index", "kind", "open", "refused", "text_i")
 
     def __init__(self, index: int) -> None:
         self.index = index
@@ -47,7 +48,6 @@ class _Choice:
         self.i = 0
         self.text_i: int | None = None
         self.calls: dict[int | str, _Call] = {}
-        self.ids: set[str] = set()
         self.open: list[_Call] = []
         self.refused = False
         self.finished = False
@@ -130,7 +130,7 @@ class StreamDecoder(Decoder):
         if type(content) is list:
             content = "".join(string(part.get("text")) for part in mappings(content) if part.get("type") == "text")
         if type(content) is str and content:
-            self._text(choice, "text", content, mappings(mapping(logprobs).get("content")) or None)
+            self._text(choice, "text", content, from_openai(mapping(logprobs).get("content")))
         refusal = delta.get("refusal")
         if type(refusal) is str and refusal:
             choice.refused = True
@@ -209,11 +209,7 @@ class StreamDecoder(Decoder):
         self._close_text(choice)
         for earlier in [earlier for earlier in choice.open if earlier.complete()]:
             self._stop_call(choice, earlier)
-        call_id = call.id
-        if call_id is not None and call_id in choice.ids:
-            call_id = f"{call_id}_{self._next}"
-        if call_id is not None:
-            choice.ids.add(call_id)
+        call_id = self._unique(call.id, choice.index)
         call.i = self._open(PartStart(self._next, "call", call_id, call.name, choice=choice.index, custom=call.custom))
         choice.open.append(call)
         for piece in call.held:

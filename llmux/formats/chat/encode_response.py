@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmux.formats import stops
+from llmux.formats import stops, tiers
 from llmux.formats import usage as counts
 from llmux.formats.chat.encode_stream import finish_reason, signature_member
 from llmux.formats.citations import annotation
 from llmux.formats.client import ClientCtx
 from llmux.formats.events import Args, Cite, Delta, Event, Finish, PartStart, Start, Usage, Use
-
-_TIERS = {"standard": "default", "standard_only": "default"}
 
 
 def encode_response(events: Iterable[Event], ctx: ClientCtx) -> tuple[dict[str, Any], list[str]]:
@@ -87,8 +85,9 @@ class _Folder:
         }
         if counts.is_known(self._usage):
             body["usage"] = counts.to_chat(self._usage)
-        if self._tier is not None:
-            body["service_tier"] = _TIERS.get(self._tier, self._tier)
+        tier = tiers.to_openai(self._tier)
+        if tier is not None:
+            body["service_tier"] = tier
         return body
 
     def _choice(self, index: int, choice: _Choice, stem: str) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmux.formats import stops, usage
+from llmux.formats import logprobs, stops, usage
 from llmux.formats.citations import from_grounding
 from llmux.formats.events import (
     Cite,
@@ -62,14 +62,13 @@ class _Candidate:
 class StreamDecoder(Decoder):
     """Reads `GenerateContentResponse` objects; a whole answer is a stream of one."""
 
-    __slots__ = ("_blocked", "_candidates", "_ids", "_raw_usage")
+    __slots__ = ("_blocked", "_candidates", "_raw_usage")
 
     def __init__(self) -> None:
         super().__init__()
         self._candidates: dict[int, _Candidate] = {}
         self._blocked = False
         self._raw_usage: dict[str, Any] = {}
-        self._ids: set[str] = set()
 
     def _at_end(self) -> None:
         if self._blocked and not self._candidates:
@@ -120,26 +119,27 @@ class StreamDecoder(Decoder):
             if asked and not candidate.searched:
                 candidate.searched = asked
                 self._out.append(Ground(candidate.index, asked))
-        logprobs = _logprobs(raw["logprobsResult"]) if "logprobsResult" in raw else None
+        odds = logprobs.from_gemini(raw["logprobsResult"]) if "logprobsResult" in raw else None
         for part in mappings(mapping(raw.get("content")).get("parts")):
             if len(candidate.starts) < 1024:
                 candidate.starts.append(candidate.length)
-            logprobs = self._part(candidate, part, logprobs)
+            odds = self._part(candidate, part, odds)
         if type(grounding) is dict and candidate.text_i is not None:
             for citation in from_grounding(grounding, "".join(candidate.pieces), candidate.starts):
                 self._out.append(Cite(candidate.text_i, citation))
 
     def _part(
-        self, candidate: _Candidate, part: dict[str, Any], logprobs: list[dict[str, Any]] | None
-    ) -> list[dict[str, Any]] | None:
+        self, candidate: _Candidate, part: dict[str, Any], odds: logprobs.Logprobs | None
+    ) -> logprobs.Logprobs | None:
+        """Read one part; gives back the probabilities unless they left with its text."""
         raw_signature = part.get("thoughtSignature")
         signature = Opaque("gemini", "part", raw_signature) if type(raw_signature) is str and raw_signature else None
         text = part.get("text")
         if type(text) is str:
             kind: PartKind = "thinking" if part.get("thought") is True else "text"
             if text:
-                self._text(candidate, kind, text, signature, logprobs)
-                return None if kind == "text" else logprobs
+                self._text(candidate, kind, text, signature, odds)
+                return None if kind == "text" else odds
             if signature is not None:
                 self._lone_signature(candidate, signature)
         elif type(part.get("functionCall")) is dict:
@@ -153,7 +153,7 @@ class StreamDecoder(Decoder):
             self._warn("dropped:media")
         elif signature is not None:
             self._lone_signature(candidate, signature)
-        return logprobs
+        return odds
 
     def _warn(self, code: str) -> None:
         if code not in self.warnings:
@@ -165,7 +165,7 @@ class StreamDecoder(Decoder):
         kind: PartKind,
         text: str,
         signature: Opaque | None,
-        logprobs: list[dict[str, Any]] | None = None,
+        odds: logprobs.Logprobs | None = None,
     ) -> None:
         if candidate.kind != kind:
             self._close(candidate)
@@ -180,7 +180,7 @@ class StreamDecoder(Decoder):
         if kind == "text":
             candidate.pieces.append(text)
             candidate.length += len(text)
-        self._out.append(Delta(candidate.i, text, logprobs if kind == "text" else None))
+        self._out.append(Delta(candidate.i, text, odds if kind == "text" else None))
         if signature is not None:
             self._sign(candidate, signature)
 
@@ -229,11 +229,7 @@ class StreamDecoder(Decoder):
                 candidate.partial = None
             return
         self._close(candidate)
-        call_id = maybe(call.get("id"))
-        if call_id is not None:
-            if call_id in self._ids:
-                call_id = f"{call_id}_{self._next}"
-            self._ids.add(call_id)
+        call_id = self._unique(maybe(call.get("id")), candidate.index)
         i = self._open(
             PartStart(
                 self._next, "call", call_id, string(call.get("name")), signature=signature, choice=candidate.index
@@ -270,23 +266,3 @@ class StreamDecoder(Decoder):
             kind = None
         stop = stops.settled(kind, reason, candidate.called, False, self.warnings)
         self._out.append(Finish(candidate.index, stop))
-
-
-def _logprobs(raw: Any) -> list[dict[str, Any]] | None:
-    """A `logprobsResult` in the shape of Chat Completions."""
-    chosen = mappings(mapping(raw).get("chosenCandidates"))
-    ranked = mappings(mapping(raw).get("topCandidates"))
-    out: list[dict[str, Any]] = []
-    for number, token in enumerate(chosen):
-        entry = _logprob(token)
-        top = mappings(ranked[number].get("candidates")) if number < len(ranked) else []
-        entry["top_logprobs"] = [_logprob(other) for other in top]
-        out.append(entry)
-    return out or None
-
-
-def _logprob(raw: dict[str, Any]) -> dict[str, Any]:
-    token = string(raw.get("token"))
-    value = raw.get("logProbability")
-    number = value if type(value) in (int, float) else 0.0
-    return {"token": token, "logprob": number, "bytes": list(token.encode("utf-8", "surrogatepass"))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from llmux.formats import stops
+from llmux.formats import logprobs, stops
 from llmux.formats import usage as counts
 from llmux.formats.citations import grounding
 from llmux.formats.client import ClientCtx
@@ -24,7 +24,7 @@ from llmux.formats.events import (
     Usage,
     Use,
 )
-from llmux.formats.gemini.encode_stream import BROKEN_ARGUMENTS, call_part, logprobs_result
+from llmux.formats.gemini.encode_stream import BROKEN_ARGUMENTS, call_part
 from llmux.formats.neutral import Opaque
 from llmux.formats.opaque import tag_for_gemini
 
@@ -135,5 +135,5 @@ class _Folder:
         if candidate.queries or candidate.citations:
             entry["groundingMetadata"] = grounding(candidate.queries, candidate.citations, "".join(said), texts)
         if candidate.logprobs:
-            entry["logprobsResult"] = logprobs_result(candidate.logprobs)
+            entry["logprobsResult"] = logprobs.to_gemini(candidate.logprobs)
         return entry

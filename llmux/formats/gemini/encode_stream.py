@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from llmux.formats import stops
+from llmux.formats import logprobs, stops
 from llmux.formats import usage as counts
 from llmux.formats.citations import grounding
 from llmux.formats.client import ClientCtx
@@ -86,12 +86,12 @@ class StreamEncoder(Encoder):
 
     def _delta(self, event: Delta) -> None:
         part = self._open[event.i]
-        logprobs = b""
+        odds = b""
         if event.logprobs:
-            logprobs = b',"logprobsResult":' + dump(logprobs_result(event.logprobs))
+            odds = b',"logprobsResult":' + dump(logprobs.to_gemini(event.logprobs))
         if part.start.kind in ("text", "refusal"):
             self._candidate(part.start.choice).pieces.append(event.text)
-        self._out.append((None, b"".join((part.prefix, dump(event.text), part.suffix, logprobs, self._tail))))
+        self._out.append((None, b"".join((part.prefix, dump(event.text), part.suffix, odds, self._tail))))
 
     def _args(self, event: Args) -> None:
         self._open[event.i].pieces.append(event.json_text)
@@ -160,14 +160,3 @@ def call_part(ctx: ClientCtx, start: PartStart, text: str, stem: str, number: in
     if start.signature is not None:
         part["thoughtSignature"] = tag_for_gemini(start.signature)
     return part, broken
-
-
-def logprobs_result(logprobs: list[dict[str, Any]]) -> dict[str, Any]:
-    """Token probabilities of Chat as a `logprobsResult`."""
-    chosen = [_candidate(entry) for entry in logprobs]
-    ranked = [{"candidates": [_candidate(other) for other in entry.get("top_logprobs") or ()]} for entry in logprobs]
-    return {"chosenCandidates": chosen, "topCandidates": ranked}
-
-
-def _candidate(entry: dict[str, Any]) -> dict[str, Any]:
-    return {"token": entry.get("token"), "logProbability": entry.get("logprob")}

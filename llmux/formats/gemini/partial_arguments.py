@@ -46,16 +46,19 @@ class PartialArguments:
         if joined:
             before = _enter(place, last, "")
             value = before + value if type(before) is str else value
-        if type(place) is dict or (type(last) is int and last < len(place)):
+        if type(place) is dict:
             place[last] = value
+        elif type(place) is list and type(last) is int and last <= len(place):
+            place[last : last + 1] = [value]
 
 
 def _enter(place: Any, step: str | int, empty: Any) -> Any:
+    """What stands at a step, made if absent; None where the step leads nowhere (a list grows by one at a time)."""
     if type(place) is dict and type(step) is str:
         return place.setdefault(step, empty)
-    if type(place) is list and type(step) is int:
-        while len(place) <= step:
-            place.append(type(empty)())
+    if type(place) is list and type(step) is int and step <= len(place):
+        if step == len(place):
+            place.append(empty)
         return place[step]
     return None
 

@@ -9,6 +9,7 @@ from llmux.formats import stops, usage
 from llmux.formats.citations import from_annotation
 from llmux.formats.events import Cite, Delta, Finish, Ground, PartKind, PartStart, Sign, Stop, StopKind, Use
 from llmux.formats.lenient import count, mapping, mappings, maybe, string
+from llmux.formats.logprobs import from_openai
 from llmux.formats.neutral import Opaque
 from llmux.formats.responses.errors import decode_stream_error
 from llmux.formats.stream_decoder import Decoder, StreamFailed
@@ -49,14 +50,13 @@ class _Item:
 class StreamDecoder(Decoder):
     """Reads the events of a Responses stream; unknown events and items are passed over."""
 
-    __slots__ = ("_called", "_ids", "_items", "_length", "_refused", "_text")
+    __slots__ = ("_called", "_items", "_length", "_refused", "_text")
 
     def __init__(self) -> None:
         super().__init__()
         self._items: dict[int, _Item] = {}
         self._text: _Text | None = None  # the one open part that is no call
         self._called = self._refused = False
-        self._ids: set[str] = set()
         self._length = 0
 
     def _read(self, event: str | None, chunk: dict[str, Any]) -> None:
@@ -105,11 +105,7 @@ class StreamDecoder(Decoder):
 
     def _open_call(self, item: _Item, raw: dict[str, Any]) -> None:
         self._close_text()
-        call_id = maybe(raw.get("call_id")) or maybe(raw.get("id"))
-        if call_id is not None:
-            if call_id in self._ids:
-                call_id = f"{call_id}_{self._next}"
-            self._ids.add(call_id)
+        call_id = self._unique(maybe(raw.get("call_id")) or maybe(raw.get("id")))
         self._called = True
         item.i = self._open(
             PartStart(
@@ -182,7 +178,7 @@ class StreamDecoder(Decoder):
         if kind == "text":
             self._length += len(piece)
         if text.i is not None:
-            self._out.append(Delta(text.i, piece, mappings(logprobs) or None))
+            self._out.append(Delta(text.i, piece, from_openai(logprobs)))
 
     def _content_added(self, chunk: dict[str, Any]) -> None:
         part = mapping(chunk.get("part"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, TypeVar
 
-from llmux.formats import ids, stops
+from llmux.formats import ids, stops, tiers
 from llmux.formats import usage as counts
 from llmux.formats.client import ClientCtx
 from llmux.formats.events import (
@@ -22,6 +22,7 @@ from llmux.formats.events import (
     Stop,
 )
 from llmux.formats.lenient import dump
+from llmux.formats.logprobs import to_responses_event
 from llmux.formats.neutral import Opaque
 from llmux.formats.opaque import tag
 from llmux.formats.responses.errors import encode_stream_error
@@ -29,7 +30,6 @@ from llmux.formats.responses.output_items import Call, Content, Item, Message, R
 from llmux.formats.stream_encoder import Encoder
 
 _ItemT = TypeVar("_ItemT", bound=Item)
-_TIERS = {"standard": "default", "standard_only": "default"}
 
 
 class StreamEncoder(Encoder):
@@ -169,7 +169,11 @@ class StreamEncoder(Encoder):
             if not content.refusal:
                 self._length += len(event.text)
                 content.logprobs += event.logprobs or ()
-                tail = b',"logprobs":%s}' % dump(event.logprobs) if event.logprobs else b',"logprobs":[]}'
+                tail = (
+                    b',"logprobs":%s}' % dump(to_responses_event(event.logprobs))
+                    if event.logprobs
+                    else b',"logprobs":[]}'
+                )
             name = "response.refusal.delta" if content.refusal else "response.output_text.delta"
             self._piece(event.i, name, event.text, tail)
         elif isinstance(item, Reasoning):
@@ -267,7 +271,7 @@ class StreamEncoder(Encoder):
         if content.refusal:
             self._send("response.refusal.done", {**place, "refusal": content.text})
         else:
-            done = {**place, "text": content.text, "logprobs": content.logprobs}
+            done = {**place, "text": content.text, "logprobs": to_responses_event(content.logprobs)}
             self._send("response.output_text.done", done)
         self._send("response.content_part.done", {**place, "part": content.part()})
 
@@ -302,8 +306,9 @@ class StreamEncoder(Encoder):
         response = self._snapshot(status, [item.final(item.status or "completed") for item in self._items])
         if counts.is_known(self.usage):
             response["usage"] = counts.to_responses(self.usage)
-        if self.tier is not None:
-            response["service_tier"] = _TIERS.get(self.tier, self.tier)
+        tier = tiers.to_openai(self.tier)
+        if tier is not None:
+            response["service_tier"] = tier
         if reason is not None:
             response["incomplete_details"] = {"reason": reason}
         self._send(f"response.{status}", {"response": response})
