@@ -220,6 +220,51 @@ class EarlyAnswerTests(SynchronousTestCase):
         body.sink.data(b"abc")
         self.assertEqual(sent.taker.ends, 1)
 
+    def test_bytesBehindAnEarlyAnswerEndTheUpload(self) -> None:
+        upstream = Upstream()
+        sent, peer = upstream.exchange(b"POST", Body(6))
+        peer.says(OK + b"Content-Length: 0\r\n\r\n")
+        peer.says(b"POISON")
+        self.assertEqual((peer.aborted, sent.taker.ends, upstream.pool.open), (True, 1, 0))
+
+    def test_anUpstreamThatClosesInTheMiddleOfTheUploadIsAborted(self) -> None:
+        upstream = Upstream()
+        sent, peer = upstream.exchange(b"POST", Body(6))
+        peer.says(OK + b"Content-Length: 0\r\n\r\n")
+        peer.fin()
+        self.assertEqual((peer.aborted, sent.taker.ends, sent.taker.failure, upstream.pool.open), (True, 1, None, 0))
+
+    def test_aPausedEarlyAnswerDoesNotHoldUpTheConnection(self) -> None:
+        body = Body(6)
+        upstream = Upstream()
+        sent, peer = upstream.exchange(b"POST", body)
+        peer.says(OK + b"Content-Length: 4\r\n\r\nea")
+        sent.exchange.pause()
+        peer.says(b"ly")
+        self.assertEqual((peer.paused, sent.taker.ends), (False, 1))
+
+    def test_aLargeHeldBodyIsDroppedWithItsExchange(self) -> None:
+        class Full(Peer):
+            def write(self, data: bytes) -> None:
+                super().write(data)
+                if self.producer is not None:
+                    self.producer.pauseProducing()
+
+        upstream = Upstream()
+        content = bytearray(SLICE * 3)
+        sent = upstream.send(b"POST", content)
+        _, _, factory = upstream.reactor.attempts.pop()
+        peer = Full(factory.buildProtocol(None))
+        peer.protocol.makeConnection(peer)
+        written = len(peer.written)
+        producer = peer.producer
+        assert producer is not None
+        sent.exchange.abort()
+        producer.resumeProducing()
+        peer.lost()
+        self.assertEqual((len(peer.written), sent.exchange.body), (written, None))
+        content.clear()  # nobody holds a view of it
+
 
 class AnswerTests(SynchronousTestCase):
     def answer(self, *pieces: bytes, method: bytes = b"GET") -> tuple[Sent, Peer, Upstream]:
@@ -383,6 +428,13 @@ class HoldingTests(SynchronousTestCase):
         self.assertFalse(peer.paused)
         self.assertEqual(len(sent.taker.content), 70000)
 
+    def test_aPauseBeforeTheConnectionIsUpIsNone(self) -> None:
+        upstream = Upstream()
+        sent = upstream.send()
+        sent.exchange.pause()
+        peer = upstream.reactor.accept()
+        self.assertFalse(peer.paused)
+
     def test_aReceiverThatPausesWhileItTakesWhatWasHeldStaysPaused(self) -> None:
         sent, peer = Upstream().exchange(relay=False)
         peer.says(OK + b"\r\n" + b"x" * 70000)
@@ -444,6 +496,20 @@ class AbortTests(SynchronousTestCase):
         self.assertEqual((peer.down, peer.paused), (False, False))
         peer.says(OK + b"Content-Length: 2\r\n\r\nok")
         self.assertEqual(second.taker.content, b"ok")
+
+    def test_abortingOnAnInterimAnswerStopsTheRest(self) -> None:
+        heard: list[int] = []
+
+        def stop(status: int, headers: RawHeaders) -> None:
+            heard.append(status)
+            sent.exchange.abort()
+
+        sent: Sent
+        sent, peer = Upstream().exchange(on_interim=stop)
+        peer.says(b"HTTP/1.1 103 X\r\n\r\n" * 3 + OK + b"Content-Length: 0\r\n\r\n")
+        self.assertEqual(heard, [103])
+        assert sent.failure is not None
+        self.assertEqual((sent.failure.kind, peer.aborted), ("aborted", True))
 
     def test_abortingInsideTheDeliveryStopsIt(self) -> None:
         sent, peer = Upstream().exchange()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from twisted.internet.address import IPv4Address, IPv6Address
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, maybeDeferred
 from twisted.internet.error import ConnectionRefusedError, TimeoutError
 from twisted.internet.interfaces import IReactorPluggableNameResolver
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.task import deferLater
 from twisted.trial.unittest import SynchronousTestCase, TestCase
 from zope.interface import implementer
 
-from llmux.wire.client import OutgoingRequest
+from llmux.wire.client import OutgoingRequest, UpstreamFailure
 from llmux.wire.origin import Origin
 from llmux.wire.pool import Pool, is_quiet
 from llmux.wire.sending import SendNow
-from tests.upstreams import MemoryReactor, Peer, Sent, Upstream, request
+from tests.upstreams import MemoryReactor, Sent, Taker, Upstream, request
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
@@ -281,67 +282,82 @@ class NameTests(SynchronousTestCase):
 
 
 class Scripted(Protocol):
-    """Answers each request after the blank line of its head, and notes who is there."""
+    """Answers each request when its body is there with the number of bytes it had, and notes who is connected."""
+
+    transport: Any
 
     def connectionMade(self) -> None:
-        self.factory.seen.append(self)
+        self.received = b""
+        seen: list[Scripted] = cast(Any, self.factory).seen
+        seen.append(self)
 
     def dataReceived(self, data: bytes) -> None:
-        if b"\r\n\r\n" in data:
-            assert self.transport is not None
-            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+        self.received += data
+        head, blank, body = self.received.partition(b"\r\n\r\n")
+        if blank and len(body) == int(head.rpartition(b"Content-Length: ")[2]):
+            self.received = b""
+            self.transport.write(b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\n%08d" % len(body))
 
 
 class LoopbackTests(TestCase):
-    """Real sockets, once: our transports, the peek before reuse, and what a quiet connection is."""
+    """Real sockets: our transports, the peek before reuse, and bodies that a socket does not take at once."""
 
-    async def test_aRealConnectionIsKeptCheckedAndReplaced(self) -> None:
+    def setUp(self) -> None:
         from twisted.internet import reactor
 
-        real: Any = reactor
-        factory: Any = Factory.forProtocol(Scripted)
-        factory.seen = []
-        port = real.listenTCP(0, factory, interface="127.0.0.1")
-        pool = Pool(real)
-        origin = Origin("http", "127.0.0.1", port.getHost().port)
+        self.reactor: Any = reactor
+        self.factory = cast(Any, Factory.forProtocol(Scripted))
+        self.factory.seen = []
+        self.port = self.reactor.listenTCP(0, self.factory, interface="127.0.0.1")
+        self.origin = Origin("http", "127.0.0.1", cast(Any, self.port).getHost().port)
+        self.pool = Pool(self.reactor)
 
-        async def fetch() -> bytes:
-            done: Deferred[bytes] = Deferred()
+    async def tearDown(self) -> None:  # type: ignore[override]  # trial waits for it
+        self.pool.abort()
+        for seen in self.factory.seen:
+            seen.transport.abortConnection()
+        await maybeDeferred(self.port.stopListening)
+        await deferLater(self.reactor, 0.01)
 
-            class Collect(Peer):
-                content = b""
+    async def fetch(self, body: bytes | bytearray) -> bytes:
+        exchange = self.pool.send(OutgoingRequest(self.origin, b"POST", b"/", [], body))
+        await exchange.head
+        done: Deferred[None] = Deferred()
 
-                def data(self, data: bytes) -> None:
-                    self.content += data
+        class Waiting(Taker):
+            def end(self, trailers: Any) -> None:
+                done.callback(None)
 
-                def end(self, trailers: Any) -> None:
-                    done.callback(self.content)
+        taker = Waiting()
+        exchange.relay(taker)
+        await done
+        return taker.content
 
-                def failed(self, failure: Exception) -> None:
-                    done.errback(failure)
+    async def test_aRealConnectionIsKeptCheckedAndReplaced(self) -> None:
+        self.assertEqual([await self.fetch(b"{}"), await self.fetch(b"[0]")], [b"00000002", b"00000003"])
+        self.assertEqual((len(self.factory.seen), self.pool.open, self.pool.idle), (1, 1, 1))
+        (connection,) = self.pool._connections
+        self.assertIsInstance(connection.transport, SendNow)
+        self.assertTrue(connection.transport.getTcpNoDelay())
+        self.assertTrue(is_quiet(connection.transport))
+        # The peer leaves, and the reactor has no chance to tell: the next request must not go there.
+        self.factory.seen[0].transport.socket.shutdown(2)
+        self.assertFalse(is_quiet(connection.transport))
+        self.assertEqual(await self.fetch(b"{}"), b"00000002")
+        self.assertEqual((len(self.factory.seen), self.pool.idle), (2, 1))
 
-            exchange = pool.send(OutgoingRequest(origin, b"POST", b"/", [], b"{}"))
-            await exchange.head
-            exchange.relay(Collect())
-            return await done
+    async def test_unreadBytesAreNoticedBeforeReuse(self) -> None:
+        await self.fetch(b"{}")
+        self.factory.seen[0].transport.socket.send(b"POISON")
+        self.assertEqual(await self.fetch(b"{}"), b"00000002")
+        self.assertEqual((len(self.factory.seen), self.pool.open), (2, 1))
 
-        try:
-            self.assertEqual([await fetch(), await fetch()], [b"hello", b"hello"])
-            self.assertEqual((len(factory.seen), pool.open, pool.idle), (1, 1, 1))
-            (connection,) = pool._connections
-            self.assertIsInstance(connection.transport, SendNow)
-            self.assertTrue(connection.transport.getTcpNoDelay())
-            self.assertTrue(is_quiet(connection.transport))
-            # The peer leaves, and the reactor has no chance to tell: the next request must not go there.
-            factory.seen[0].transport.socket.shutdown(2)
-            self.assertFalse(is_quiet(connection.transport))
-            self.assertEqual(await fetch(), b"hello")
-            self.assertEqual((len(factory.seen), pool.idle), (2, 1))
-        finally:
-            pool.abort()
-            await port.stopListening()
-            for seen in factory.seen:
-                seen.transport.abortConnection()
-            pause: Deferred[None] = Deferred()
-            real.callLater(0.01, pause.callback, None)
-            await pause
+    async def test_aBodyOfMegabytesArrivesWhole(self) -> None:
+        self.assertEqual(await self.fetch(bytearray(3_456_789)), b"03456789")
+        self.assertEqual(self.pool.idle, 1)
+
+    async def test_aRefusedConnectionIsAFailure(self) -> None:
+        await maybeDeferred(self.port.stopListening)
+        with self.assertRaises(UpstreamFailure) as caught:
+            await self.pool.send(OutgoingRequest(self.origin, b"GET", b"/", [])).head
+        self.assertEqual(str(caught.exception), "connect: ConnectionRefusedError")

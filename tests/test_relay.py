@@ -168,6 +168,50 @@ class RelayTests(SynchronousTestCase):
         self.assertTrue(self.outcome(relay).complete)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_anAnswerThatDoesNotFitItsAnnouncedLengthIsNotComplete(self) -> None:
+        class Counting(Client):
+            """Cuts the answer itself, as the server's request does."""
+
+            def write(self, data: bytes) -> None:
+                if b"END" in data or b"WORDS" in data:
+                    self.leave()
+                else:
+                    super().write(data)
+
+            def finish(self, trailers: RawHeaders = ()) -> None:  # type: ignore[assignment]  # as the request has it
+                self.leave()
+
+        cases: list[tuple[dict[str, Any], bytes]] = [
+            ({"transform": Upper()}, b"0\r\n\r\n"),
+            ({}, b"0\r\n\r\n"),
+            ({"last_words": lambda failure: b"WORDS"}, b"zz"),
+        ]
+        for more, said in cases:
+            relay, client, peer = self.begin(Counting(), **more)
+            peer.says(b"5\r\nhello\r\n")
+            peer.says(said)
+            self.assertEqual(self.outcome(relay), Outcome(False, True, None, 5))
+            self.assertEqual((client.finished, client.broken), (None, 0))
+
+    def test_aTransformThatCannotCloseBreaksTheAnswer(self) -> None:
+        class Unclosable(Upper):
+            def close(self) -> bytes:
+                raise ZeroDivisionError
+
+        relay, client, peer = self.begin(transform=Unclosable())
+        peer.says(b"5\r\nhello\r\n0\r\n\r\n")
+        self.assertEqual((client.finished, client.broken, self.outcome(relay).complete), (None, 1, False))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_brokenLastWordsAreLeftOut(self) -> None:
+        def last_words(failure: UpstreamFailure) -> bytes:
+            raise ZeroDivisionError
+
+        relay, client, peer = self.begin(last_words=last_words)
+        peer.rst()
+        self.assertEqual((client.sent, client.broken, self.outcome(relay).complete), (b"", 1, False))
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_aSlowClientPausesTheUpstream(self) -> None:
         _, client, peer = self.begin()
         client.source.pause()

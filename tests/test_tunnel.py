@@ -107,6 +107,18 @@ class TunnelTests(SynchronousTestCase):
         with self.assertRaises(RuntimeError):
             sent.exchange.take_over()
 
+    def test_aClientThatCannotBeTakenOverAbortsTheUpstream(self) -> None:
+        class Refusing(Client):
+            def take_over(self, status: int, headers: RawHeaders) -> tuple[Any, bytes]:
+                raise RuntimeError
+
+        sent, peer, _ = self.upgraded()
+        with self.assertRaises(RuntimeError):
+            join(Refusing(), sent.exchange, [], Clock())
+        self.assertTrue(peer.aborted)
+        with self.assertRaises(RuntimeError):
+            sent.exchange.set_tunnel(Tunnel(Peer(), Peer(), Clock()).upstream)  # type: ignore[arg-type]  # as above
+
     def test_aFullSidePausesTheOther(self) -> None:
         _, client, upstream, _ = self.joined()
         assert client.producer is not None and upstream.producer is not None

@@ -106,8 +106,6 @@ class ClientConnection:
         exchange.connection = self
         exchange.sent = True
         exchange.stirred = True
-        if exchange.paused:
-            self.hold()
         head, body = exchange.head_bytes, exchange.body
         if body is None:
             self.upload = None

@@ -161,6 +161,7 @@ class Pool:
 
     def renew(self, exchange: Exchange) -> None:
         """Send again what died on a connection that had been idle, once, on a new one (HOSTILE rule 9)."""
+        exchange.paused = False
         self._connect(exchange)
 
     def _sweep(self) -> None:

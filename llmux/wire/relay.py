@@ -109,8 +109,6 @@ class Relay:
 
     def data(self, data: bytes) -> None:
         """Take a piece from the upstream."""
-        if self._over:
-            return
         self._received += len(data)
         if self._watch is not None:
             self._show(data)
@@ -125,8 +123,6 @@ class Relay:
 
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the answer."""
-        if self._over:
-            return
         if self._transform is not None:
             try:
                 rest = self._transform.close()
@@ -135,17 +131,18 @@ class Relay:
                 return
             if rest:
                 self._request.write(rest)
+                if self._over:
+                    return  # the write found the client gone, or the answer longer than announced
         if trailers:
             trailers = [field for field in trailers if field[0].lower() not in _NO_TRAILER]
         self._over = True
         self._request.flow(None)
         self._request.finish(trailers)
-        self._end(complete=True)
+        short = self._request.gone  # fewer bytes than were announced: the request was cut instead of finished
+        self._end(complete=not short, client_gone=short)
 
     def failed(self, failure: UpstreamFailure) -> None:
         """Cut the client's answer where the upstream's was cut (HOSTILE P1)."""
-        if self._over:
-            return
         if self._last_words is not None and not self._request.gone:
             try:
                 words = self._last_words(failure)
@@ -154,7 +151,8 @@ class Relay:
             else:
                 if words:
                     self._request.write(words)
-        self._break_off(failure)
+        if not self._over:
+            self._break_off(failure)
 
     def _client_gone(self) -> None:
         if self._over:

@@ -85,6 +85,8 @@ class UpgradableExchange(Upgradable, Protocol):
 
     def take_over(self) -> tuple[ITransport, bytes]: ...
 
+    def abort(self) -> None: ...
+
 
 @implementer(IPushProducer)
 class _Side:
@@ -196,10 +198,15 @@ def join(
 ) -> Tunnel:
     """Answer the client's upgrade with the upstream's 101 `headers`, and let both speak to each other.
 
-    What either has sent already is delivered first.
+    What either has sent already is delivered first. If the client cannot be taken over any more the exchange is aborted
+    and the request's exception raised.
     """
     upstream, from_upstream = exchange.take_over()
-    client, from_client = request.take_over(101, headers)
+    try:
+        client, from_client = request.take_over(101, headers)
+    except Exception:
+        exchange.abort()
+        raise
     tunnel = Tunnel(client, upstream, clock, idle)
     if from_upstream:
         tunnel.upstream.dataReceived(from_upstream)
