@@ -42,6 +42,7 @@ class ModelCall:
     client_key: str | None = field(repr=False)
     requested_model: str
     decision: RoutingDecision
+    session: bytes | None = field(default=None, repr=False)
 
 
 def native_request(

@@ -128,17 +128,25 @@ class Credentials:
         return min((self._remaining(credential, model, now) for credential in credentials), default=0.0)
 
     def take(
-        self, provider: str, model: str, tried: Container[Credential] = (), *, last_resort: bool = False
+        self,
+        provider: str,
+        model: str,
+        tried: Container[Credential] = (),
+        *,
+        last_resort: bool = False,
+        preferred: Credential | None = None,
     ) -> Credential | None:
         """Choose the credential whose turn it is, None when none is left.
 
         `tried` are left out. `last_resort` gives one that is cooling down, the one ready soonest, when no other is
-        (DESIGN D-27).
+        (DESIGN D-27). `preferred` is taken out of turn if it is ready.
         """
         now = self._seconds()
         left = [credential for credential in self._by_provider.get(provider, ()) if credential not in tried]
         ready = [credential for credential in left if self._ready(credential, model, now)] if self._entries else left
-        if ready:
+        if preferred is not None and preferred in ready:
+            chosen = preferred
+        elif ready:
             chosen = self._turns.pick(provider, ready)
         elif last_resort and left:
             chosen = min(left, key=lambda credential: self._remaining(credential, model, now))
@@ -147,6 +155,18 @@ class Credentials:
         for entry in self._entries_of(chosen, model):
             entry.probe_until = now + PROBE_SECONDS
         return chosen
+
+    def several(self, provider: str) -> bool:
+        """Whether a provider has more than one credential, so that it matters which one is taken."""
+        return len(self._by_provider.get(provider, ())) > 1
+
+    def any_ready(self, provider: str, model: str, tried: Container[Credential] = ()) -> bool:
+        """Whether `take` would give a credential, without taking a turn."""
+        now = self._seconds() if self._entries else 0.0
+        return any(
+            credential not in tried and (not self._entries or self._ready(credential, model, now))
+            for credential in self._by_provider.get(provider, ())
+        )
 
     def succeeded(self, credential: Credential, model: str) -> None:
         """An answer without an error: what was held against the credential before it was taken is forgotten.

@@ -63,10 +63,13 @@ class Face:
         self._policy = policy(generation)
         self._served = ServedRequests()
         self._passthrough = Passthrough(pool, clock)
-        self.models = ModelRoutingWrapper(executor, self._passthrough, lasting, self._served, clock.seconds)
+        self.models = ModelRoutingWrapper(executor, self._passthrough, lasting, self._served, clock, self._keepalive)
         self._matcher = Matcher(ROUTES)
         self.app = make_app(self._handlers())
         self.site = Site(self.app, self._unrouted)
+
+    def _keepalive(self) -> float:
+        return self.current.config.streaming.keepalive
 
     def switch(self, generation: Generation) -> None:
         """Put a new generation in force; requests under way keep theirs (SPEC R-HR-2)."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import cast
 
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from llmux.client_keys import Identity
@@ -23,15 +24,15 @@ from llmux.formats.answer import error_answer
 from llmux.formats.count import encode_count
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import Format
-from llmux.headers import RawHeaders, from_provider
+from llmux.headers import RawHeaders, from_provider, media_type
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
-from llmux.peers.executor import Answer, Executor, ProviderUnreachable
+from llmux.peers.executor import LONG_BODY, Answer, Executor, ProviderUnreachable
 from llmux.peers.generation import Generation, Lasting
 from llmux.peers.served import ServedRequests
 from llmux.rewrite.amp_shape import ToolNames
-from llmux.rewrite.cleaning import clean
-from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
+from llmux.rewrite.cleaning import cleaning_steps
+from llmux.rewrite.gunzip import TooLarge, plain_request
 from llmux.rewrite.response import response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
 from llmux.routing.extractor import ModelExtractor
@@ -41,6 +42,7 @@ from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
 from llmux.web.translated import TranslatedAnswer
 from llmux.web.verbs import wanted
+from llmux.web.vigil import Vigil, Watch
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.relay import Relay
@@ -62,14 +64,16 @@ class ModelRoutingWrapper:
         passthrough: Passthrough,
         lasting: Lasting,
         served: ServedRequests,
-        seconds: Callable[[], float],
+        clock: IReactorTime,
+        keepalive: Callable[[], float],
     ) -> None:
         self._executor = executor
         self._passthrough = passthrough
         self._lasting = lasting
         self._served = served
-        self._seconds = seconds
+        self._clock = clock
         self._extractor = ModelExtractor()
+        self.watch = Watch(clock, keepalive)
         self.least_level = LogLevel.debug
 
     async def handle(self, request: Request, match: Match, identity: Identity, generation: Generation) -> None:
@@ -84,9 +88,11 @@ class ModelRoutingWrapper:
             # The client is gone or broke the framing; the wire has told it what there was to tell.
             request.break_off()
             return
-        encoding = request.header(b"content-encoding")
-        plain = unpacked(raw, encoding, limit)
-        body: Body = clean(plain if plain is not None else raw)
+        try:
+            plain, was_gzip = plain_request(request.headers, raw, limit)
+        except TooLarge:
+            raise body_too_large(want.protocol, limit) from None
+        body = await self._cleaned(plain)
         peek = self._extractor.peek(body, None, match.raw, want.protocol == "gemini")
         if peek.model is None:
             raise model_missing(want.protocol)
@@ -94,7 +100,7 @@ class ModelRoutingWrapper:
             RoutingRequest(peek.model, want.protocol, force=generation.config.ampcode.force_model_mappings)
         )
         self._log_decision(decision, request)
-        encoded = raw if plain is not None and body is plain else None
+        encoded = raw if was_gzip and body is plain else None
         if decision.should_proxy:
             await self._on_credits(request, match, identity, generation, decision, encoded or body)
             return
@@ -122,6 +128,18 @@ class ModelRoutingWrapper:
         else:
             await self._from_provider(request, call)
 
+    async def _cleaned(self, body: Body) -> Body:
+        """Clean a body (SPEC 7.1); a long one in pieces, so that other streams go on in between."""
+        steps = cleaning_steps(body)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                cleaned: Body = stop.value
+                return cleaned
+            if len(body) > LONG_BODY:
+                await deferLater(self._clock, 0, lambda: None)
+
     async def _on_credits(
         self,
         request: Request,
@@ -144,13 +162,14 @@ class ModelRoutingWrapper:
             extra=[*self._said(decision, "upstream", decision.resolved_model), _IDENTICAL],
         )
 
-    def _said(self, decision: RoutingDecision, provider: str, model: str) -> RawHeaders:
-        """The headers that tell the client what happened."""
+    def _said(self, decision: RoutingDecision, provider: str, model: str, story: str = "") -> RawHeaders:
+        """The headers that tell the client what happened; `story` is what was tried in vain."""
+        reason = f"{decision.reason}; {story}" if story else decision.reason
         return [
             (b"x-llmux-route", decision.route_type.value.encode()),
             (b"x-llmux-provider", header_text(provider)),
             (b"x-llmux-model", header_text(model)),
-            (b"x-llmux-reason", header_text(decision.reason)),
+            (b"x-llmux-reason", header_text(reason)),
         ]
 
     async def _count(self, request: Request, call: ModelCall) -> None:
@@ -172,20 +191,39 @@ class ModelRoutingWrapper:
             raise self._problem(call, problem.provider.config.name, problem.failure) from problem
         except RequestRefused as problem:
             raise refusal(call.protocol, problem) from None
-        relaying = self._relay(request, call, answer)
+        vigil = self._vigil(request, call, answer)
+        relaying = self._relay(request, call, answer, vigil)
         # The answer is committed: nothing needs the body any more, and a stream may last for hours.
         call.body, call.encoded = b"", None
         request.body.release()
-        outcome = await relaying.done
+        if vigil is None:
+            outcome = await relaying.done
+        else:
+            self.watch.begin(vigil)
+            try:
+                outcome = await relaying.done
+            finally:
+                self.watch.end(vigil)
         if isinstance(relaying, TranslatedAnswer) and relaying.vault_entries:
             self._lasting.vault.put(call.client_key, relaying.vault_entries)
-        if outcome.failure is not None and not outcome.client_gone:
+        failure = str(outcome.failure) if outcome.failure is not None and not outcome.client_gone else ""
+        if outcome.complete and vigil is not None and vigil.ping is None and not vigil.ended_well:
+            failure = "the stream ended without its format's last words"
+        if failure:
+            self.watch.cut += 1
             self._executor.log.warn(
                 "{provider}: the answer for {model} was cut: {failure}",
                 provider=answer.provider.config.name,
                 model=answer.attempt.model,
-                failure=str(outcome.failure),
+                failure=failure,
             )
+
+    def _vigil(self, request: Request, call: ModelCall, answer: Answer) -> Vigil | None:
+        """Somebody to watch over the answer if it is a stream."""
+        head = answer.head
+        if head.status >= 400 or call.verb == COUNT or media_type(head.headers) != b"text/event-stream":
+            return None
+        return Vigil(call.protocol, request)
 
     def _problem(self, call: ModelCall, provider: str, failure: UpstreamFailure) -> Exception:
         if failure.kind.endswith("-timeout"):
@@ -194,9 +232,11 @@ class ModelRoutingWrapper:
             return timed_out(call.protocol, failure.kind, seconds)
         return provider_failed(call.protocol, provider)
 
-    def _relay(self, request: Request, call: ModelCall, answer: Answer) -> Relay | TranslatedAnswer:
+    def _relay(
+        self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None
+    ) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
-        said = self._said(decision, answer.provider.config.name, answer.attempt.model)
+        said = self._said(decision, answer.provider.config.name, answer.attempt.model, answer.story)
         if answer.translation is not None:
             return TranslatedAnswer(
                 request,
@@ -206,7 +246,9 @@ class ModelRoutingWrapper:
                 from_provider(head.headers, answer.secrets),
                 [*said, _TRANSLATED],
                 call.generation.config.limits.response,
+                vigil,
             )
+        watch = vigil.see if vigil is not None else None
         headers, transform = response_transform(
             head.status,
             request.method,
@@ -220,7 +262,7 @@ class ModelRoutingWrapper:
         if transform is None:
             said.append(_SPLICED if answer.changed else _IDENTICAL)
             request.start(head.status, headers + said, head.reason or None)
-            return Relay(answer.exchange, request)
+            return Relay(answer.exchange, request, None, watch)
         settled = transform
 
         def finished(final: RawHeaders) -> RawHeaders:
@@ -236,13 +278,13 @@ class ModelRoutingWrapper:
             lambda: provider_failed(call.protocol, answer.provider.config.name),
         )
         late.settle()
-        return Relay(answer.exchange, late, transform)
+        return Relay(answer.exchange, late, transform, watch)
 
     def _log_decision(self, decision: RoutingDecision, request: Request) -> None:
         level = LEVELS[decision.route_type.level]
         if level < self.least_level:
             return
-        moment = datetime.fromtimestamp(self._seconds(), UTC)
+        moment = datetime.fromtimestamp(self._clock.seconds(), UTC)
         _, message, fields = record(decision, request.path.decode("latin-1"), moment)
         self.log.emit(level, message, **fields)
 
@@ -251,19 +293,6 @@ def refusal(protocol: str, problem: RequestRefused) -> HTTPProblem:
     """The 400 in the client's own shape for a request that cannot be carried over (TRANSLATION 2.4)."""
     answer = error_answer(problem.error, cast(Format, protocol))
     return HTTPProblem(answer.status, answer.body, answer.headers, problem.error.message)
-
-
-def unpacked(raw: Body, encoding: bytes | None, limit: int) -> bytes | None:
-    """A gzip body in plain, within the limit; None for any other encoding or when it cannot be unpacked (R-EX-8)."""
-    if encoding is None or encoding.strip().lower() not in (b"gzip", b"x-gzip"):
-        return None
-    decoder = Gunzip(limit)
-    try:
-        plain = decoder.feed(raw)
-        decoder.close()
-    except (BadGzip, TooLarge, zlib.error):
-        return None
-    return plain
 
 
 def header_text(text: str) -> bytes:

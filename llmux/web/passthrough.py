@@ -71,7 +71,7 @@ class Passthrough:
             if not request.gone:
                 path = target.partition(b"?")[0].decode("latin-1")
                 method = request.method.decode("latin-1")
-                self.log.error("{method} {path}: upstream: {failure}", method=method, path=path, failure=str(failure))
+                self.log.error("{method} {path}: upstream: {problem}", method=method, path=path, problem=str(failure))
             raise upstream_failed() from failure
         secrets = (upstream_key,)
         if head.status == 101:
@@ -107,10 +107,10 @@ class Passthrough:
         outcome = await relay.done
         if outcome.failure is not None and not outcome.client_gone:
             self.log.warn(
-                "{method} {path}: the upstream's answer was cut: {failure}",
+                "{method} {path}: the upstream's answer was cut: {problem}",
                 method=request.method.decode("latin-1"),
                 path=request.uri.partition(b"?")[0].decode("latin-1"),
-                failure=str(outcome.failure),
+                problem=str(outcome.failure),
             )
 
     async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders) -> None:

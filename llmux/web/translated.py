@@ -9,13 +9,14 @@ from llmux.formats import failures
 from llmux.formats.answer import Answer as Translated
 from llmux.formats.answer import StreamFolder, error_answer, translate_response
 from llmux.formats.events import Error
-from llmux.formats.stream import Source, StreamTranslator
+from llmux.formats.stream import Sink, Source, StreamTranslator
 from llmux.formats.vaulting import Entry
 from llmux.headers import RawHeaders, media_type
 from llmux.peers.saved import Exchange
 from llmux.peers.translation import Translation
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
 from llmux.rewrite.media import encoding, is_gzip
+from llmux.web.vigil import Vigil
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.relay import Outcome
 from llmux.wire.request import Request
@@ -44,6 +45,7 @@ class TranslatedAnswer:
         headers: RawHeaders,
         said: RawHeaders,
         limit: int,
+        vigil: Vigil | None = None,
     ) -> None:
         self.done: Deferred[Outcome] = Deferred()
         self.vault_entries: dict[str, Entry] = {}
@@ -60,6 +62,7 @@ class TranslatedAnswer:
         self._body = bytearray()
         self._folder: StreamFolder | None = None
         self._stream: StreamTranslator | None = None
+        self._vigil = vigil
         self._choose()
         request.when_gone(self._client_gone)
         if not self._over:
@@ -74,10 +77,10 @@ class TranslatedAnswer:
         streamed = media_type(self._head.headers) == b"text/event-stream"
         if translation.stream:
             source: Source = "sse" if streamed else "json"
-            sink = "array" if translation.array else "sse"
-            self._stream = StreamTranslator(
-                translation.upstream, translation.client, translation.ctx, source, "array" if sink == "array" else "sse"
-            )
+            sink: Sink = "array" if translation.array else "sse"
+            self._stream = StreamTranslator(translation.upstream, translation.client, translation.ctx, source, sink)
+            if self._vigil is not None:
+                self._vigil.ping = self._stream.ping
         elif streamed:
             self._folder = StreamFolder(translation.upstream, translation.client, translation.ctx)
 
@@ -86,6 +89,8 @@ class TranslatedAnswer:
         if self._over:
             return
         self._received += len(data)
+        if self._vigil is not None:
+            self._vigil.stirred = True
         if self._gunzip is not None:
             try:
                 data = self._gunzip.feed(data)

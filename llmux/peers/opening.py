@@ -1,0 +1,161 @@
+"""Holds the beginning of an answer back until it is known not to be an error in disguise (DESIGN D-42).
+
+Some providers say 200 and then send an error: as the first event of a stream, or as the body. While another candidate
+is left, the first event (or the first bytes of a body) is looked at before the client is told anything.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from llmux.headers import RawHeaders
+from llmux.peers.saved import Exchange
+from llmux.rewrite.sse import EventReader
+from llmux.wire.outgoing import Receiver, UpstreamFailure
+from llmux.wire.response_head import ResponseHead
+
+_ERROR_BODY = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
+_ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
+_STATUS = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d{3})\b')
+_OVERLOADED, _RATE = re.compile(rb"overloaded|UNAVAILABLE"), re.compile(rb"rate_limit|RESOURCE_EXHAUSTED")
+BODY_PREFIX = 64
+
+
+class Disguised(NamedTuple):
+    """An error that came with a status of success: the status that it should have had, and its text for the blame."""
+
+    status: int
+    body: bytes
+
+
+class Opening:
+    """An exchange whose beginning was looked at; after that it is relayed like any other.
+
+    `verdict` fires with None for an answer worth having or with Disguised, and fails with UpstreamFailure when the
+    answer breaks off before there is either. At most `seconds` and `most` bytes are waited for.
+    """
+
+    def __init__(self, exchange: Exchange, stream: bool, clock: IReactorTime, seconds: float, most: int) -> None:
+        self.head: Deferred[ResponseHead] = exchange.head
+        self.verdict: Deferred[Disguised | None] = Deferred(lambda _: self.abort())
+        self._exchange = exchange
+        self._reader = EventReader() if stream else None
+        self._most = most
+        self._held: list[bytes] = []
+        self._size = 0
+        self._end: RawHeaders | None = None
+        self._failure: UpstreamFailure | None = None
+        self._receiver: Receiver | None = None
+        self._timer: IDelayedCall | None = clock.callLater(seconds, self._settle, None)
+        exchange.relay(self)
+
+    def data(self, data: bytes) -> None:
+        """Take a piece of the answer."""
+        if self._receiver is not None:
+            self._receiver.data(data)
+            return
+        self._held.append(data)
+        self._size += len(data)
+        if self._timer is None:
+            return
+        found = self._look(data)
+        if found is not None:
+            self._settle(found)
+        elif self._size >= self._most:
+            self._settle(None)
+
+    def _look(self, data: bytes) -> Disguised | None:
+        """What the answer turns out to be; settles at once when it is a good one."""
+        if self._reader is None:
+            prefix = b"".join(self._held)
+            if _ERROR_BODY.match(prefix):
+                return disguised(prefix)
+            if len(prefix) >= BODY_PREFIX:
+                self._settle(None)
+            return None
+        for event in self._reader.feed(data):
+            if event.data is None:
+                continue
+            if event.name == b"error" or _ERROR_EVENT.match(event.data):
+                return disguised(event.data)
+            if event.name != b"ping":
+                self._settle(None)
+                return None
+        return None
+
+    def end(self, trailers: RawHeaders) -> None:
+        """Take the end of the answer."""
+        self._end = trailers
+        if self._receiver is not None:
+            self._receiver.end(trailers)
+        elif self._timer is not None and self._reader is not None:
+            self._stop_timer()
+            self.verdict.errback(UpstreamFailure("cut", "a stream without an event", answered=True))
+        else:
+            self._settle(None)
+
+    def failed(self, failure: UpstreamFailure) -> None:
+        """Take notice that the answer broke off."""
+        self._failure = failure
+        if self._receiver is not None:
+            self._receiver.failed(failure)
+        elif self._timer is not None:
+            self._stop_timer()
+            self.verdict.errback(failure)
+        else:
+            self._settle(None)
+
+    def _settle(self, found: Disguised | None) -> None:
+        self._stop_timer()
+        if not self.verdict.called:
+            if found is None and self._receiver is None and self._end is None and self._failure is None:
+                self._exchange.pause()
+            self.verdict.callback(found)
+
+    def _stop_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def relay(self, receiver: Receiver) -> None:
+        """Hand everything to `receiver`: what was held at once, the rest as it comes."""
+        held, self._held = self._held, []
+        self._receiver = receiver
+        for piece in held:
+            receiver.data(piece)
+        if self._failure is not None:
+            receiver.failed(self._failure)
+        elif self._end is not None:
+            receiver.end(self._end)
+        else:
+            self._exchange.resume()
+
+    def pause(self) -> None:
+        """Stop reading the answer."""
+        self._exchange.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._exchange.resume()
+
+    def abort(self) -> None:
+        """Give the answer up."""
+        self._stop_timer()
+        self._exchange.abort()
+        if not self.verdict.called:
+            self.verdict.errback(CancelledError())
+
+
+def disguised(text: bytes) -> Disguised:
+    """The status that an error under a 200 should have had, by its own words."""
+    text = text[: BODY_PREFIX * 64]
+    said = _STATUS.search(text)
+    if said is not None and said[1] >= b"400":
+        return Disguised(int(said[1]), text)
+    if _OVERLOADED.search(text):
+        return Disguised(529, text)
+    return Disguised(429 if _RATE.search(text) else 500, text)

@@ -1,0 +1,119 @@
+"""Watches over streams: signs of life while a provider thinks, and whether a stream ended as its format says.
+
+A stream that ends without its format's own last words looks complete and is not (HOSTILE 2, rule 5): it is logged and
+counted as cut. A silent provider with a living socket gets the client what its format tolerates (DESIGN D-52).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from twisted.internet.interfaces import IReactorTime
+from twisted.internet.task import LoopingCall
+from twisted.logger import Logger
+
+from llmux.wire.request import Request
+
+PINGS: Mapping[str, bytes] = {
+    "anthropic": b'event: ping\ndata: {"type":"ping"}\n\n',
+    "chat": b": keep-alive\n\n",
+    "completions": b": keep-alive\n\n",
+    "responses": b": keep-alive\n\n",
+    "gemini": b"\r\n",
+}
+# Where the last words can stand in front of a long rest, every piece is looked at; elsewhere the last two suffice.
+_LAST_WORDS: Mapping[str, tuple[bytes, ...]] = {
+    "anthropic": (b"message_stop",),
+    "chat": (b"[DONE]",),
+    "completions": (b"[DONE]",),
+    "responses": (b"response.completed", b"response.incomplete", b"response.failed"),
+    "gemini": (b"finishReason", b"blockReason"),
+}
+_ERRORS = (b'"error"', b"event: error")
+_IN_ANY_PIECE = frozenset(("responses", "gemini"))
+_BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+
+
+class Vigil:
+    """What is known of one stream: whether it moved since the last look, where it stands, and how it ended."""
+
+    __slots__ = ("_before", "_early", "_last", "_protocol", "ping", "quiet", "request", "stirred")
+
+    def __init__(self, protocol: str, request: Request, ping: Callable[[], bytes] | None = None) -> None:
+        self.request = request
+        self.stirred = True
+        self.quiet = 0
+        self.ping = ping
+        self._protocol = protocol
+        self._last = b""
+        self._before = b""
+        self._early = protocol not in _IN_ANY_PIECE
+
+    def see(self, data: bytes) -> None:
+        """Take note of a piece as it came from the provider."""
+        self.stirred = True
+        self._before, self._last = self._last, data
+        if not self._early:
+            text = self._before[-32:] + data
+            self._early = any(words in text for words in _LAST_WORDS[self._protocol])
+
+    @property
+    def ended_well(self) -> bool:
+        """Whether the stream had its format's last words, or an error event instead."""
+        text = self._before[-4096:] + self._last
+        words = (*_LAST_WORDS[self._protocol], *_ERRORS)
+        if self._protocol in _IN_ANY_PIECE and self._early:
+            return True
+        return any(word in text for word in words)
+
+    def sign_of_life(self) -> bytes:
+        """What may be sent now, nothing in the middle of an event."""
+        if self.ping is not None:
+            return self.ping()
+        return PINGS[self._protocol] if self._last.endswith(_BOUNDARIES) else b""
+
+
+class Watch:
+    """All streams under way; looks at them once a second."""
+
+    log = Logger()
+
+    def __init__(self, clock: IReactorTime, keepalive: Callable[[], float]) -> None:
+        self.cut = 0
+        self._keepalive = keepalive
+        self._streams: set[Vigil] = set()
+        self._looking = LoopingCall(self._look)
+        self._looking.clock = clock
+
+    @property
+    def open(self) -> int:
+        """How many streams are under way."""
+        return len(self._streams)
+
+    def begin(self, vigil: Vigil) -> None:
+        """Watch over a stream until `end`."""
+        self._streams.add(vigil)
+        if not self._looking.running:
+            self._looking.start(1.0, now=False)
+
+    def end(self, vigil: Vigil) -> None:
+        """The stream is over."""
+        self._streams.discard(vigil)
+        if not self._streams and self._looking.running:
+            self._looking.stop()
+
+    def _look(self) -> None:
+        seconds = self._keepalive()
+        for vigil in [*self._streams]:
+            if vigil.stirred:
+                vigil.stirred, vigil.quiet = False, 0
+                continue
+            vigil.quiet += 1
+            request = vigil.request
+            if not seconds or vigil.quiet < seconds or not request.status or request.ended or request.gone:
+                continue
+            vigil.quiet = 0
+            try:
+                request.write(vigil.sign_of_life())
+            except Exception:
+                self.log.failure("while keeping a stream alive")
