@@ -7,7 +7,7 @@ from typing import Any
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, succeed
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStreamServerEndpoint
 from twisted.internet.tcp import Port, Server
 from twisted.python.failure import Failure
@@ -58,6 +58,12 @@ def listening_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     TypeError, as `serverFromString` does, for a description that means nothing.
     """
     endpoint: IStreamServerEndpoint = serverFromString(_Listener(reactor), description)
+    return endpoint
+
+
+def adopted_endpoint(reactor: Any, descriptor: int, family: socket.AddressFamily) -> IStreamServerEndpoint:
+    """Return the endpoint of a listening, non-blocking socket that another process made; it is closed once adopted."""
+    endpoint: IStreamServerEndpoint = AdoptedStreamServerEndpoint(_Listener(reactor), descriptor, family)
     return endpoint
 
 

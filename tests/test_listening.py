@@ -1,0 +1,164 @@
+"""Listening ports of every kind, over loopback."""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import Any
+
+from twisted.internet import reactor
+from twisted.internet.defer import Deferred, fail
+from twisted.internet.endpoints import _SystemdParser
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.tcp import Port
+from twisted.internet.unix import Port as UnixPort
+from twisted.python.systemd import ListenFDs
+from twisted.trial.unittest import TestCase
+from zope.interface import implementer
+from zope.interface.verify import verifyObject
+
+from llmux.wire.listening import ListeningPort, ListeningService, ServerConnection, adopted_endpoint, listening_endpoint
+
+LOCAL = "tcp:0:interface=127.0.0.1"
+
+
+class Greeter(Protocol):
+    """Greets, and tells the factory who did."""
+
+    def connectionMade(self) -> None:
+        assert isinstance(self.factory, Greeters)
+        assert self.transport is not None
+        self.transport.write(b"hello")
+        self.factory.made.callback(self.transport)
+        self.transport.loseConnection()
+
+
+class Greeters(Factory[Greeter]):
+    """Makes one greeter."""
+
+    protocol = Greeter
+    noisy = False
+
+    def __init__(self) -> None:
+        self.made: Deferred[object] = Deferred()
+
+
+class ListeningTests(TestCase):
+    def setUp(self) -> None:
+        self.factory = Greeters()
+
+    async def greet(self, port: Any) -> object:
+        verifyObject(IListeningPort, port)
+        address = port.getHost()
+        with socket.create_connection((address.host, address.port)) as client:
+            transport = await self.factory.made
+            client.settimeout(5)
+            self.assertEqual(client.recv(100), b"hello")
+        return transport
+
+    async def test_aTcpDescriptionGetsOurTransports(self) -> None:
+        port: Any = await listening_endpoint(reactor, LOCAL).listen(self.factory)
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, ListeningPort)
+        self.assertIsInstance(await self.greet(port), ServerConnection)
+
+    async def test_anAdoptedDescriptorGetsOurTransports(self) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        port: Any = await adopted_endpoint(reactor, listening.detach(), socket.AF_INET).listen(self.factory)
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, ListeningPort)
+        self.assertIsInstance(await self.greet(port), ServerConnection)
+
+    def test_whatSystemdPassesIsAdopted(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            listening.setblocking(False)
+            descriptor = os.dup(listening.fileno())
+        self.patch(_SystemdParser, "_sddaemon", ListenFDs([descriptor]))
+        endpoint = listening_endpoint(reactor, "systemd:domain=INET:index=0")
+        port: Any = self.successResultOf(endpoint.listen(self.factory))
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, ListeningPort)
+
+    async def test_unixSocketsAreTwistedsOwn(self) -> None:
+        path = self.mktemp()
+        port: Any = await listening_endpoint(reactor, "unix:" + path).listen(self.factory)
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, UnixPort)
+
+    def test_adoptedUnixSocketsAreTwistedsOwn(self) -> None:
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.mktemp())
+            listening.listen()
+            listening.setblocking(False)
+            endpoint = adopted_endpoint(reactor, os.dup(listening.fileno()), socket.AF_UNIX)
+            port: Any = self.successResultOf(endpoint.listen(self.factory))
+        self.addCleanup(port.stopListening)
+        self.assertIsInstance(port, UnixPort)
+
+    def test_descriptionsThatMeanNothingAreErrors(self) -> None:
+        for description in ("nonsense:1", "tcp:port", "tcp", ""):
+            with self.assertRaises((ValueError, TypeError, IndexError), msg=description):
+                listening_endpoint(reactor, description)
+
+    def test_twistedStillAdoptsByThatName(self) -> None:
+        self.assertTrue(callable(Port._fromListeningDescriptor))
+
+
+class ServiceTests(TestCase):
+    def setUp(self) -> None:
+        self.factory = Greeters()
+
+    def service(self, description: str = LOCAL) -> ListeningService:
+        return ListeningService(listening_endpoint(reactor, description), self.factory)
+
+    async def test_itListensWhileItRuns(self) -> None:
+        service = self.service()
+        service.privilegedStartService()
+        port: Any = service.port
+        service.startService()
+        self.assertIs(service.port, port)
+        number = port.getHost().port
+        socket.create_connection(("127.0.0.1", number)).close()
+        await self.factory.made
+        await service.stopService()
+        self.assertRaises(ConnectionRefusedError, socket.create_connection, ("127.0.0.1", number))
+
+    async def test_aBusyPortIsAnErrorAtTheStart(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as busy:
+            service = self.service(f"tcp:{busy.getsockname()[1]}:interface=127.0.0.1")
+            self.assertRaises(CannotListenError, service.startService)
+            self.assertIsNone(service.port)
+        await service.stopService()
+
+    def test_aLaterFailureIsTheDeferreds(self) -> None:
+        later: Deferred[IListeningPort] = Deferred()
+        service = ListeningService(_Endpoint(later), self.factory)
+        service.startService()
+        self.assertIsNone(service.port)
+        assert service.listening is not None
+        later.errback(CannotListenError("x", 1, OSError()))
+        self.failureResultOf(service.listening, CannotListenError)
+
+    def test_stoppingGivesUpAListenThatWaits(self) -> None:
+        later: Deferred[IListeningPort] = Deferred()
+        service = ListeningService(_Endpoint(later), self.factory)
+        service.startService()
+        self.successResultOf(service.stopService())
+
+    def test_anEndpointThatFailsAtOnceRaises(self) -> None:
+        service = ListeningService(_Endpoint(fail(CannotListenError("x", 1, OSError()))), self.factory)
+        self.assertRaises(CannotListenError, service.startService)
+
+
+@implementer(IStreamServerEndpoint)
+class _Endpoint:
+    """An endpoint that listens in its own time."""
+
+    def __init__(self, result: Deferred[IListeningPort]) -> None:
+        self.result = result
+
+    def listen(self, factory: object) -> Deferred[IListeningPort]:
+        return self.result
