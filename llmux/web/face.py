@@ -30,8 +30,9 @@ from llmux.peers.served import ServedRequests
 from llmux.rewrite.features import remove_features
 from llmux.rewrite.response import body_transform
 from llmux.targets import names_an_authority, split_target
-from llmux.web.app import Site, make_app
+from llmux.web.app import Handler, Site, make_app
 from llmux.web.guards import Policy, admit, lends_upstream_key
+from llmux.web.management import Management, admit_management
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
 from llmux.web.model_lists import LISTS, MODELS, family
 from llmux.web.model_routes import ModelRoutingWrapper
@@ -64,6 +65,8 @@ class Face:
         self._served = ServedRequests()
         self._passthrough = Passthrough(pool, clock)
         self.models = ModelRoutingWrapper(executor, self._passthrough, lasting, self._served, clock, self._keepalive)
+        self._pool = pool
+        self._management = Management(lambda: self.current, lasting, self._state)
         self._matcher = Matcher(ROUTES)
         self.app = make_app(self._handlers())
         self.site = Site(self.app, self._unrouted)
@@ -95,6 +98,34 @@ class Face:
             "upstream.proxy": self._proxy,
             "health": self._health,
             "ready": self._ready,
+            "manage.status": self._managing(self._management.status),
+            "manage.cooldowns": self._managing(self._management.cooldowns),
+            "manage.clear": self._managing(self._management.clear_cooldowns),
+            "manage.explain": self._managing(self._management.explanation),
+            "manage.unknown": self._managing(self._unknown),
+        }
+
+    def _managing(self, handler: Handler) -> Handler:
+        """A handler of the management plane behind its guard."""
+
+        async def guarded(request: Request, match: Match) -> None:
+            admit_management(self._policy.keys, request.uri, request.headers, request.peer)
+            await handler(request, match)
+
+        return guarded
+
+    async def _unknown(self, request: Request, match: Match) -> None:
+        raise not_found()
+
+    def _state(self) -> dict[str, Any]:
+        """The numbers of the moment, for the management plane."""
+        watch = self.models.watch
+        return {
+            "draining": self.draining,
+            "streams": watch.open,
+            "streams_cut": watch.cut,
+            "tunnels": self._passthrough.tunnels,
+            "upstream_connections": {"open": self._pool.open, "idle": self._pool.idle},
         }
 
     def _admit(self, request: Request, match: Match) -> Identity:

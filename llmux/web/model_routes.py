@@ -24,7 +24,7 @@ from llmux.formats.answer import error_answer
 from llmux.formats.count import encode_count
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import Format
-from llmux.headers import RawHeaders, from_provider, media_type
+from llmux.headers import RawHeaders, for_changed_body, from_provider, media_type
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
 from llmux.peers.executor import LONG_BODY, Answer, Executor, ProviderUnreachable
@@ -102,7 +102,9 @@ class ModelRoutingWrapper:
         self._log_decision(decision, request)
         encoded = raw if was_gzip and body is plain else None
         if decision.should_proxy:
-            await self._on_credits(request, match, identity, generation, decision, encoded or body)
+            sent = encoded or body
+            headers = request.headers if sent is raw else for_changed_body(request.headers, None)
+            await self._on_credits(request, match, identity, generation, decision, headers, sent)
             return
         if not decision.attempts:
             raise no_provider(want.protocol, peek.model, decision.refusal)
@@ -147,6 +149,7 @@ class ModelRoutingWrapper:
         identity: Identity,
         generation: Generation,
         decision: RoutingDecision,
+        headers: RawHeaders,
         body: Body,
     ) -> None:
         """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
@@ -158,6 +161,7 @@ class ModelRoutingWrapper:
             generation,
             target=match.route.credits_prefix.encode() + request.uri,
             client_key=identity.key,
+            headers=headers,
             body=body,
             extra=[*self._said(decision, "upstream", decision.resolved_model), _IDENTICAL],
         )

@@ -43,12 +43,14 @@ class Passthrough:
         client_key: str | None,
         lend_key: bool = True,
         body: bytes | bytearray | RequestBody | None,
+        headers: RawHeaders | None = None,
         extra: RawHeaders | None = None,
         edit: Edit = gunzip_transform,
     ) -> None:
         """One request and its answer; raises HTTPProblem when the upstream gives no answer.
 
-        `extra` are headers of our own for the answer, `edit` chooses the transform of its body.
+        `headers` stand for the request's own when its body was changed, `extra` are headers of ours for the answer,
+        `edit` chooses the transform of its body.
         """
         upstream = generation.upstream
         if upstream is None:
@@ -58,7 +60,7 @@ class Passthrough:
         outgoing = upstream.request(
             request.method,
             target,
-            request.headers,
+            request.headers if headers is None else headers,
             body,
             client_key=client_key,
             upstream_key=upstream_key,
@@ -77,8 +79,7 @@ class Passthrough:
         if head.status == 101:
             await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
             return
-        headers = from_upstream(head.headers, secrets)
-        await self._answer(request, exchange, head, headers, extra or [], edit)
+        await self._answer(request, exchange, head, from_upstream(head.headers, secrets), extra or [], edit)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
         if request.upgrade is None or request.upgrade.lower().startswith(b"h2c"):

@@ -16,7 +16,10 @@ POST = ("POST",)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One line of the table; `kind` is model, list, passthrough or local, `key` is required, bypassed or none."""
+    """One line of the table; `kind` is model, list, passthrough or local.
+
+    `key` is required, bypassed, none, or management: the client key, or a loopback peer while there are no keys.
+    """
 
     methods: tuple[str, ...]
     pattern: str
@@ -55,12 +58,17 @@ def _local(pattern: str, handler: str, key: str = "none") -> Route:
     return Route(GET, pattern, "local", handler, key)
 
 
+def _manage(methods: tuple[str, ...], pattern: str, handler: str) -> Route:
+    return Route(methods, pattern, "local", handler, "management")
+
+
 def _tree(methods: tuple[str, ...], root: str, key: str = "required") -> Iterator[Route]:
     yield _pass(methods, root, key)
     yield _pass(methods, f"{root}/*path", key)
 
 
 MANAGEMENT = ("internal", "user", "auth", "meta", "ads", "telemetry", "threads", "thread-actors", "otel", "tab")
+MANAGED = (("status", "manage.status"), ("cooldowns", "manage.cooldowns"))
 
 ROUTES: tuple[Route, ...] = (
     # model routes below a provider segment, which is free text (SPEC R-RT-1)
@@ -106,6 +114,10 @@ ROUTES: tuple[Route, ...] = (
     _local("/healthz", "health"),
     _local("/health", "health"),
     _local("/readyz", "ready"),
+    *(_manage(GET, f"/llmux/{name}", handler) for name, handler in (("", "manage.status"), *MANAGED)),
+    _manage(POST, "/llmux/cooldowns/clear", "manage.clear"),
+    _manage(POST, "/llmux/explain", "manage.explain"),
+    _manage(ANY, "/llmux/*rest", "manage.unknown"),
 )
 
 # What no pattern matches goes to the upstream when there is one (DESIGN D-44, SPEC R-RT-8).
