@@ -251,18 +251,11 @@ class GeminiTests(SynchronousTestCase):
         self.assertEqual(answered, [made[0], "x", made[1], made[2], ids.history_id(1, 4, "none")])
 
     def test_aLaterStepPairsWithItsOwnCalls(self) -> None:
-        step = [
-            {"role": "model", "parts": [{"functionCall": {"name": "f"}}]},
-            {"parts": [{"functionResponse": {"name": "f"}}]},
-        ]
+        call, answer = {"functionCall": {"name": "f"}}, {"functionResponse": {"name": "f"}}
+        step = [{"role": "model", "parts": [call, call]}, {"parts": [answer]}]
         turns = _decode("gemini", contents=step + step).turns
-        self.assertEqual(
-            [turn.parts[0].call_id for turn in turns if isinstance(turn.parts[0], Result)],
-            [
-                ids.history_id(0, 0, "f"),
-                ids.history_id(2, 0, "f"),
-            ],
-        )
+        answered = [part.call_id for turn in turns for part in turn.parts if isinstance(part, Result)]
+        self.assertEqual(answered, [ids.history_id(0, 0, "f"), ids.history_id(2, 0, "f")])
 
     def test_resultBodies(self) -> None:
         bodies: tuple[tuple[Any, str, bool], ...] = (

@@ -117,6 +117,15 @@ class RobustnessTests(SynchronousTestCase):
             "gemini", {"contents": [], "tools": [{"functionDeclarations": [{"name": "t", "parameters": nested}]}]}
         )
 
+    def test_anEncoderThatRunsOutOfStackRefuses(self) -> None:
+        nested: Any = {"type": "string"}
+        for _ in range(700):
+            nested = {"type": "object", "properties": {"a": nested}}
+        body = {"messages": [{"role": "user", "content": "x"}], "tools": [{"name": "t", "input_schema": nested}]}
+        request = REQUESTS["anthropic"].decode(body, "m", None)
+        target = Target("m", default_capabilities("gemini"))
+        self.assertRaises(RequestRefused, REQUESTS["gemini"].encode, request, target)
+
     def test_nestedTextArgumentsAreNotParsed(self) -> None:
         call = {"id": "a", "type": "function", "function": {"name": "t", "arguments": '{"a":' * 100000}}
         body = {"messages": [{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call]}]}
