@@ -117,6 +117,19 @@ class FramingTests(unittest.SynchronousTestCase):
         seen = [(event.name, event.data) for event in events if event.data is not None]
         self.assertEqual(seen, slow_events(data))
 
+    def test_whatCannotBeDataLeavesAtOnce(self) -> None:
+        stream = editor()
+        pieces = [b"event: e\nda", b"tabase\n: com", b"ment", b"\ndat", b'a: {"model":', b'"real"}\n\nx']
+        sent = [b"event: e\n", b"database\n: com", b"ment", b"\n", b"", b'data: {"model":"ask"}\n\nx']
+        self.assertEqual([stream.feed(piece) for piece in pieces], sent)
+
+    def test_anEndlessLineWithoutDataIsNotHeld(self) -> None:
+        stream = editor(limit=10)
+        self.assertEqual([stream.feed(b"z" * 50) for _ in range(3)], [b"z" * 50] * 3)
+        self.assertEqual(stream.feed(b'\ndata: {"model":"real"}\n\n'), b'\ndata: {"model":"real"}\n\n')
+        whole = editor(30).feed(b"z" * 50 + b'\ndata: {"model":"real"}\n\n')
+        self.assertEqual(whole, b"z" * 50 + b'\ndata: {"model":"ask"}\n\n')
+
     @settings(max_examples=150, deadline=None)
     @given(STREAMS, st.lists(st.integers(0, 10_000), max_size=8))
     def test_editedStreamsSayTheSameButForTheModel(self, data: bytes, places: list[int]) -> None:

@@ -20,6 +20,8 @@ _BLANK_LINES = (b"\n\n", b"\n\r", b"\r\r", b"\n\r\n", b"\r\r\n")
 _BLANK_LINE = re.compile(rb"\n[\n\r]|\r\r")
 _LINE_END = re.compile(rb"\r\n?|\n")
 _DATA_LINE = re.compile(rb"(?:\A|[\r\n])data(?::\x20?([^\r\n]*+))?(?=[\r\n]|\Z)")
+# Lines before the first data line of an event, and an unfinished line that cannot become one: no edit names them.
+_NO_DATA = re.compile(rb"(?:(?!data(?:[:\r\n]|\Z)|d(?:at?)?\Z)[^\r\n]*+(?:[\r\n]|\Z))*+")
 _SIMPLE_EVENT = re.compile(rb"(?:event: ?([^\n]*+)\n)?data: ?([^\n]*+)\n\n")
 _LF, _CR = b"\n\r"
 _SMALL = 16 * 1024
@@ -145,7 +147,8 @@ class StreamEditor(EventFramer):
     """Edits the JSON in the data of events, and passes on every byte that no edit names.
 
     `edits` gets the data of one event and gives the edits in it. It is asked only about events in which one of
-    `needles` occurs, so these must be such that an event without any of them needs no edit.
+    `needles` occurs, so these must be such that an event without any of them needs no edit. An event is held from its
+    first data line on; what stands before that leaves at once, however it is cut, and does not count for the limit.
     """
 
     def __init__(
@@ -157,12 +160,37 @@ class StreamEditor(EventFramer):
         super().__init__(limit)
         self._edits = edits
         self._needles = needles
+        self._within = False  # a line of which a part has left
         self.changed = False
 
     def feed(self, chunk: bytes) -> bytes:
         """The events that `chunk` completes, edited."""
+        passed = b""
+        if self._within:
+            line_end = _LINE_END.search(chunk)
+            if line_end is None:
+                return chunk
+            self._within = False
+            passed, chunk = chunk[: line_end.end()], chunk[line_end.end() :]
         unread, events = self.take(chunk)
-        return unread + self._edit(events) if unread else self._edit(events)
+        out = passed + unread + self._edit(events) if passed or unread else self._edit(events)
+        return out + self._ahead() if self._pending else out
+
+    def _ahead(self) -> bytes:
+        """What of the unfinished event no edit can name."""
+        pending = self._pending
+        found = _NO_DATA.match(pending) if self._begun else None
+        if found is None or not (end := found.end()):
+            return b""
+        ahead = bytes(pending[:end])
+        del pending[:end]
+        self._within = ahead[-1] not in (_LF, _CR)
+        return ahead
+
+    def too_long(self, raw: bytes) -> bool:
+        """Whether an event is above the limit, from its first data line on."""
+        ahead = _NO_DATA.match(raw)
+        return super().too_long(raw if ahead is None else raw[ahead.end() :])
 
     def close(self) -> bytes:
         """The rest, edited when it is a whole event but for its blank line."""
