@@ -157,7 +157,6 @@ def _tool(tool: Json, kind: str, path: str) -> Tool:
             description=members.text(tool, "description", path),
             schema=members.mapping(tool, "parameters", path),
             strict=members.flag(tool, "strict", path),
-            path=path,
         )
     if kind == "custom":
         form = members.mapping(tool, "format", path) or {}
@@ -167,7 +166,6 @@ def _tool(tool: Json, kind: str, path: str) -> Tool:
             description=members.text(tool, "description", path),
             custom=True,
             grammar=grammar if form.get("type") == "grammar" else None,
-            path=path,
         )
     config: Json = {}
     server_kind = kind
@@ -183,7 +181,6 @@ def _tool(tool: Json, kind: str, path: str) -> Tool:
         label=f"tools.{kind}",
         silent=kind in _SILENT,
         config=config,
-        path=path,
     )
 
 

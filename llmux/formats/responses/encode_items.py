@@ -49,7 +49,7 @@ def encode_items(request: Request, caps: Capabilities, names: ToolNames, losses:
         instructions = "\n\n".join(text.text for text in request.system)
         return {"instructions": instructions, "input": items.items} if instructions else {"input": items.items}
     if not request.system:
-        raise losses.refuse("turns")
+        raise losses.refuse_empty()
     for text in request.system:
         items.add(Turn("system", (Text(text.text),), authority=text.authority))
     return {"input": items.items}
@@ -103,7 +103,7 @@ class _Items:
             texts.clear()
 
     def _assistant_item(self, part: Part) -> dict[str, Any] | None:
-        if isinstance(part, Call) and not part.server:
+        if isinstance(part, Call):
             return self._call(part)
         if isinstance(part, Refusal):
             content = [{"type": "refusal", "refusal": part.text}]
