@@ -102,6 +102,10 @@ class Harness:
             self.network.name(name, self.servers[name])
         return self.servers[name]
 
+    def impostor(self, name: str) -> None:
+        """Let `https://NAME` lead to a server whose certificate nobody trusts."""
+        self.tls_server(name, authority=Authority())
+
     def tls_server(
         self, name: str, script: Callable[[Seen], None] | None = None, authority: Authority | None = None
     ) -> ScriptedServer:
@@ -112,6 +116,10 @@ class Harness:
         self.servers[name] = ScriptedServer(script, ports)
         self.network.name(name, self.servers[name])
         return self.servers[name]
+
+    def contacted(self, name: str) -> bool:
+        """Whether a whole request came to one of the servers."""
+        return name in self.servers and bool(self.servers[name].requests)
 
     # the daemon
 
@@ -147,6 +155,7 @@ class Harness:
             await self.settled(lambda: not service.server.connections and not service.pool.open)
         for server in self.servers.values():
             await server.stop()
+        self.network.close()
         await self.settled(lambda: not any(server.connections for server in self.servers.values()))
 
     async def settled(self, over: Callable[[], bool], seconds: float = 5.0) -> None:

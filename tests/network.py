@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from typing import Any
 
 from twisted.internet.address import IPv4Address
@@ -27,6 +28,8 @@ class Network:
         self._reactor = reactor
         self._addresses: dict[str, str] = {}
         self._servers: dict[str, ScriptedServer | None] = {}
+        self._refused: dict[str, int] = {}
+        self._reserved: list[socket.socket] = []
         self.attempts: list[tuple[str, int]] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -37,6 +40,19 @@ class Network:
         address = f"192.0.2.{len(self._addresses) + 1}"
         self._addresses[host] = address
         self._servers[address] = server
+
+    def refuse(self, host: str) -> None:
+        """Let a name lead to a port on which nobody listens, and nobody will."""
+        reserved = socket.socket()
+        reserved.bind(("127.0.0.1", 0))
+        self._reserved.append(reserved)
+        self.name(host, None)
+        self._refused[self._addresses[host]] = reserved.getsockname()[1]
+
+    def close(self) -> None:
+        """Give back the reserved ports."""
+        for reserved in self._reserved:
+            reserved.close()
 
     @property
     def nameResolver(self) -> Network:
@@ -55,9 +71,10 @@ class Network:
         self.attempts.append((host, port))
         if host in self._servers:
             server = self._servers[host]
-            if server is None:
+            number = self._refused.get(host) if server is None else server.number
+            if number is None:
                 factory.startedConnecting(_Nowhere())
                 return
-            host, port = "127.0.0.1", server.number
+            host, port = "127.0.0.1", number
         transport = Client(host, port, bindAddress, factory, self._reactor)
         factory.startedConnecting(transport)

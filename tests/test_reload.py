@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from twisted.logger import LogLevel, globalLogPublisher
+from typing import cast
+
+from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.config import Config, load_bytes
@@ -82,16 +84,18 @@ class ReloaderTests(SynchronousTestCase):
         self.file = FakeFile(FIRST)
         watched = WatchedFile("x.yaml", "", self.file.identify, self.file.read)
         first = load_bytes(FIRST, "x.yaml", {})
-        self.reloader = Reloader(watched, first, lambda content, path: load_bytes(content, path, {}), self.applied.append)
+        self.reloader = Reloader(
+            watched, first, lambda content, path: load_bytes(content, path, {}), self.applied.append
+        )
         self.events: list[tuple[LogLevel, str]] = []
 
-        def observe(event: object) -> None:
-            assert isinstance(event, dict)
+        def observe(event: LogEvent) -> None:
             if event.get("log_namespace", "").startswith("llmux"):
                 self.events.append((event["log_level"], event["log_format"].format(**event)))
 
-        globalLogPublisher.addObserver(observe)
-        self.addCleanup(globalLogPublisher.removeObserver, observe)
+        observer = cast(ILogObserver, observe)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
 
     def write(self, content: bytes) -> None:
         self.file.write(content)
@@ -125,6 +129,30 @@ class ReloaderTests(SynchronousTestCase):
         self.write(b"api-keys: [ck-1]\n")
         self.assertEqual(self.applied, [])
         self.assertIn("neither a provider nor an upstream left", self.errors()[0])
+
+    def test_aMissingFileIsOneErrorUntilItReturns(self) -> None:
+        self.file.write(None)
+        self.reloader.poll()
+        self.assertEqual(self.events, [])  # it may be in the middle of being saved
+        for _ in range(5):
+            self.reloader.poll()
+        self.assertEqual(len(self.errors()), 1)
+        self.write(FIRST)
+        self.file.write(None)
+        for _ in range(5):
+            self.reloader.poll()
+        self.assertEqual(len(self.errors()), 2)
+
+    def test_aFileThatCannotBeReadIsOneError(self) -> None:
+        self.reloader._file.read = lambda path: None
+        for _ in range(6):
+            self.reloader.poll()
+        self.assertEqual(len(self.errors()), 1)
+
+    def test_aSignalSaysThatTheFileIsMissing(self) -> None:
+        self.file.write(None)
+        self.reloader.reload_now()
+        self.assertEqual(len(self.errors()), 1)
 
     def test_aGoodFileAfterABadOneTakesEffect(self) -> None:
         self.write(b"{{{")

@@ -18,6 +18,7 @@ from llmux.config import Config, ConfigError, EmptyConfig, changes
 
 LOOK_SECONDS = 0.25
 HALF_WRITTEN_LOOKS = 8
+MISSING_LOOKS = 2  # a file that is saved by removing and writing it is away for a moment
 Identity = tuple[int, int, int, int]
 
 
@@ -41,7 +42,7 @@ def read(path: str) -> bytes | None:
 
 @dataclass(slots=True)
 class WatchedFile:
-    """Offers each new stable content of a file once."""
+    """Offers each new stable content of a file once; `misses` counts the looks in a row that found nothing to read."""
 
     path: str
     digest: str
@@ -50,19 +51,25 @@ class WatchedFile:
     _settled: Identity | None = None
     _seen: Identity | None = None
     _looks: int = 0
+    misses: int = 0
 
     def look(self) -> bytes | None:
         """One look; the content if it is new and has held still, else None."""
         now = self.identify(self.path)
         if now is None or now == self._settled:
             self._seen, self._looks = now, 0
+            self.misses = 0 if now else self.misses + 1
             return None
         if now != self._seen:
             self._seen, self._looks = now, 0
             return None
         self._looks += 1
         content = self.read(self.path)
-        if content is None or self.identify(self.path) != now:
+        if content is None:
+            self.misses += 1
+            return None
+        self.misses = 0
+        if self.identify(self.path) != now:
             return None
         if content and not content.endswith(b"\n") and self._looks < HALF_WRITTEN_LOOKS:
             return None
@@ -73,7 +80,10 @@ class WatchedFile:
         """The content right now if it is new, however the file looks (SIGHUP)."""
         self._settled = self.identify(self.path)
         content = self.read(self.path)
-        return None if content is None else self._if_new(content)
+        if content is None:
+            self.misses = MISSING_LOOKS
+            return None
+        return self._if_new(content)
 
     def _if_new(self, content: bytes) -> bytes | None:
         digest = hashlib.sha256(content).hexdigest()
@@ -113,6 +123,8 @@ class Reloader:
             content = look()
             if content is not None:
                 self._take(content)
+            elif self._file.misses == MISSING_LOOKS:
+                self.log.error("{path} is missing or cannot be read; the old configuration stays", path=self._file.path)
         except Exception:
             self.log.failure("while reloading {path}", path=self._file.path)
 
@@ -131,7 +143,7 @@ class Reloader:
             return
         changed = changes(self.current, new)
         for warning in new.warnings:
-            self.log.warn("{warning}", warning=warning)
+            self.log.warn("{problem}", problem=warning)
         if "listen" in changed:
             self.log.warn("{path}: a changed listen address takes effect after a restart", path=path)
         self._apply(new)

@@ -118,7 +118,7 @@ class DaemonService(MultiService):
         super().startService()
         config = self.face.current.config
         for warning in self._warnings:
-            self.log.warn("{warning}", warning=warning)
+            self.log.warn("{problem}", problem=warning)
         self.log.info(
             "llmux listens on {listen} with {providers}; configuration: {path}",
             listen=", ".join(config.listen),
@@ -154,7 +154,7 @@ class DaemonService(MultiService):
         self.server.settings = server_settings(config)
         self.face.switch(generation)
         for warning in generation.warnings[len(config.warnings) :]:
-            self.log.warn("{warning}", warning=warning)
+            self.log.warn("{problem}", problem=warning)
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let requests end for at most `timeouts.drain`, then cut what is left."""
