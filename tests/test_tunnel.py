@@ -176,6 +176,17 @@ class TunnelTests(SynchronousTestCase):
         clock.advance(100_000)
         self.assertFalse(client.down or upstream.down)
 
+    def test_abortingThePoolEndsItsTunnels(self) -> None:
+        sent, peer, upstream = self.upgraded()
+        client = Client()
+        tunnel = join(client, sent.exchange, [], Clock())
+        upstream.pool.abort()
+        self.assertTrue(peer.aborted)
+        peer.lost()
+        self.assertTrue(client.peer.closed)
+        client.peer.lost()
+        self.successResultOf(tunnel.done)
+
     def test_cancellingCutsBoth(self) -> None:
         tunnel, client, upstream, _ = self.joined()
         tunnel.abort()

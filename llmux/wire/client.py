@@ -363,8 +363,8 @@ class ClientConnection:
         """The peer sends no more, in good order or not: what does that mean for the exchange?"""
         mode, self._mode = self._mode, _CLOSED
         self._owner.closed(self)
-        if mode == _TUNNEL and self._tunnel is not None:
-            self._tunnel.connectionLost(reason)
+        if self._tunnel is not None:
+            self._tunnel.connectionLost(reason)  # also after an abort: the other side of the tunnel must hear of it
             return
         opening, self._opening = self._opening, None
         if opening is not None:
