@@ -89,6 +89,11 @@ class Serving:
 GET = b"GET /a HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
+def get(path: bytes, extra: bytes = b"") -> bytes:
+    """Return a GET without a body."""
+    return b"GET " + path + b" HTTP/1.1\r\nHost: h\r\n" + extra + b"\r\n"
+
+
 def post(body: bytes = b"", extra: bytes = b"", length: int | None = None) -> bytes:
     """Return a POST with a Content-Length."""
     size = len(body) if length is None else length
