@@ -41,5 +41,5 @@ setup(
             "google-genai>=3.4",
         ],
     },
-    entry_points={"console_scripts": ["llmux = llmux.daemon.commands:main"]},
+    entry_points={"console_scripts": ["llmux = llmux.daemon.commands.main:main"]},
 )

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
-import msgspec
-
-from llmux.errors import to_json
 from llmux.formats.capabilities import capabilities
 from llmux.formats.client import ClientCtx
 from llmux.formats.count import decode_count_request, encode_count_request
-from llmux.formats.losses import malformed
+from llmux.formats.jsontext import dump_body, parse_body
 from llmux.formats.neutral import Format, Request
 from llmux.formats.recalling import recall
 from llmux.formats.requests import REQUESTS
@@ -52,23 +49,13 @@ class Translation:
 
 def decoded(call: ModelCall) -> Request:
     """The client's request in the neutral form; raises RequestRefused for a body that is not what its format says."""
-    body = _parsed(call)
+    body = parse_body(call.body)
     if call.verb == COUNT:
         return decode_count_request(cast(Format, call.protocol), body, call.requested_model)
     codec = REQUESTS[cast(Format, call.protocol)]
     if call.protocol == "gemini":
         return codec.decode(body, call.requested_model, call.stream)
     return codec.decode(body, None, None)
-
-
-def _parsed(call: ModelCall) -> dict[str, Any]:
-    try:
-        body = msgspec.json.decode(call.body)
-    except (msgspec.MsgspecError, ValueError, RecursionError):
-        body = None
-    if not isinstance(body, dict):
-        raise malformed("", "a JSON object")
-    return body
 
 
 def translated_request(
@@ -117,7 +104,7 @@ def count_request(
 
 def _encoded_request(call: ModelCall, provider: Provider, credential: Credential, encoded: Encoded) -> OutgoingRequest:
     path, query = split_target(placed(provider.base_path, encoded.path))
-    sent = outgoing(call, provider, credential, path, to_json(encoded.body), plain=True, query=query)
+    sent = outgoing(call, provider, credential, path, dump_body(encoded.body), plain=True, query=query)
     sent.headers = _replaced(sent.headers, encoded.headers)
     return sent
 
