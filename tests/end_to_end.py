@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IAddress, IReactorTCP
 from twisted.internet.protocol import ClientFactory, Protocol, connectionDone
 from twisted.internet.threads import deferToThread
@@ -22,7 +21,7 @@ T = TypeVar("T")
 LOOK_SECONDS = 0.01
 
 
-async def eventually(found: Callable[[], T], seconds: float = 15.0, what: str = "the condition") -> T:
+async def eventually(found: Callable[[], T | None], seconds: float = 15.0, what: str = "the condition") -> T:
     """Wait until a function gives something true, and give that; AssertionError when it does not in time."""
     deadline = time.monotonic() + seconds
     while not (value := found()):
@@ -73,11 +72,10 @@ def received(connection: http.client.HTTPConnection) -> Answer:
 
 
 class RawClient(Protocol):
-    """A connection whose bytes are collected as they come; `lost` fires with the reason when it ends."""
+    """A connection whose bytes are collected as they come; `ended` is the reason of its end."""
 
     def __init__(self) -> None:
         self.data = b""
-        self.lost: Deferred[Failure] = Deferred()
         self.ended: Failure | None = None
 
     @property
@@ -90,7 +88,10 @@ class RawClient(Protocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self.ended = reason
-        self.lost.callback(reason)
+
+    async def end(self, what: str, seconds: float = 15.0) -> Failure:
+        """Wait until the other side ends the connection, and tell how it did."""
+        return await eventually(lambda: self.ended, seconds, f"the end of the connection: {what}")
 
     async def until(self, text: bytes, seconds: float = 15.0) -> bytes:
         """Wait until the received bytes contain a text."""

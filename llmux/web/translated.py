@@ -25,6 +25,8 @@ from llmux.wire.response_head import ResponseHead
 _DESCRIBES_THE_OLD_BODY = frozenset(
     (b"content-type", b"content-length", b"content-encoding", b"digest", b"content-digest", b"repr-digest", b"etag")
 )
+# Nobody can reach the rest of this answer, so it is a 502 as for a provider that speaks the client's format (R-ER-13).
+BROKEN_OFF = Error("server", failures.TRUNCATED.message, 502)
 
 
 class TranslatedAnswer:
@@ -139,7 +141,7 @@ class TranslatedAnswer:
         if self._over:
             return
         timed_out = failure.kind.endswith("-timeout")
-        error = Error("timeout", "the provider fell silent") if timed_out else failures.TRUNCATED
+        error = Error("timeout", "the provider fell silent") if timed_out else BROKEN_OFF
         if self._stream is not None:
             self._write(self._stream.abort(error), failure)
         if not self._over:
