@@ -24,7 +24,6 @@ setup(
         "klein>=24.8",
         "treq>=26.7",
         "pyyaml>=6",
-        "httptools>=0.7",
         "msgspec>=0.20",
         "prometheus_client>=0.22",
     ],
