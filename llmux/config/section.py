@@ -9,7 +9,7 @@ from llmux.config.model import MIB
 from llmux.config.reader import Reader, Schema, Value, boolean, fields, filled, integer, list_of, number, one_of, size
 from llmux.config.url import origin
 
-STRATEGIES = ("round-robin", "weighted-round-robin", "fill-first")
+STRATEGIES = ("round-robin", "weighted", "fill-first")
 
 _WEEK = 7 * 24 * 3600.0
 _COUNT = integer(1, 10_000_000)
