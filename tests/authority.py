@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from twisted.internet.interfaces import IListeningPort, IProtocolFactory
-from twisted.internet.ssl import PrivateCertificate
+from twisted.internet.ssl import CertificateOptions, PrivateCertificate
 from twisted.protocols.tls import TLSMemoryBIOFactory
 
 _LIFE = datetime.timedelta(days=2)
@@ -78,6 +78,11 @@ class TLSPorts:
         self._certificate = certificate
 
     def listenTCP(self, port: int, factory: IProtocolFactory, backlog: int = 50, interface: str = "") -> IListeningPort:
-        wrapped = TLSMemoryBIOFactory(self._certificate.options(), False, factory)
+        options = CertificateOptions(
+            privateKey=self._certificate.privateKey.original,
+            certificate=self._certificate.original,
+            acceptableProtocols=[b"http/1.1"],  # without any, Twisted refuses every client that offers some
+        )
+        wrapped = TLSMemoryBIOFactory(options, False, factory)
         listening: IListeningPort = self._reactor.listenTCP(port, wrapped, backlog, interface)
         return listening
