@@ -227,6 +227,18 @@ class Plans(SynchronousTestCase):
         self.assertFalse(decision.attempts[0].candidate.ready)
         self.assertIn("cooling down", decision.reason)
 
+    def test_aRememberedDecisionIsMadeAnewWhenSomebodyCoolsDown(self) -> None:
+        cooling: set[str] = set()
+        providers = [provider_of({"name": name, "kind": "openai", "models": ["m"]}) for name in ("a", "b")]
+        directory = Directory(providers, cooling=lambda name, model: name in cooling)
+        router = Router(directory, ModelMapper([], directory.provider_names), False)
+        first = router.resolve(RoutingRequest("m"))
+        self.assertIs(router.resolve(RoutingRequest("m")), first)
+        cooling.add("a")
+        self.assertEqual((first.provider, router.resolve(RoutingRequest("m")).provider), ("a", "b"))
+        cooling.clear()
+        self.assertEqual(router.resolve(RoutingRequest("m")).provider, "a")
+
     def test_anUnknownProtocolIsAnError(self) -> None:
         self.assertRaises(ValueError, router_of([], []).resolve, RoutingRequest("x", "openai"))
 

@@ -12,6 +12,8 @@ from llmux.routing.mapping import Mapping, ModelMapper
 from llmux.routing.suffix import ModelName, interpret, parse
 from llmux.routing.wildcard import matches_any
 
+MOST_REMEMBERED = 1024
+LONGEST_REMEMBERED = 256
 _PERMITTED = CreditsPolicy()
 
 
@@ -37,6 +39,9 @@ class Router:
         self._credits = credits
         self._place = _place(credits.line, config_path)
         self._credits_left = credits_left
+        # By name and protocol: the decision for the very candidates that the directory remembers (it gives the same
+        # tuple again unless somebody is cooling down), since most requests ask for one of a few names.
+        self._decided: dict[tuple[str, str | None], tuple[tuple[Candidate, ...], RoutingDecision]] = {}
 
     def resolve(self, request: RoutingRequest, trace: list[Step] | None = None) -> RoutingDecision:
         """The decision for one request; `trace`, if given, receives the steps that led to it.
@@ -52,7 +57,7 @@ class Router:
         if local and not request.force:
             if trace is not None:
                 trace.append(Step("mapping", "all rules", "not consulted: a provider serves the requested name"))
-            decision = _local(request, name, local)
+            decision = self._served(request, name, local)
         else:
             mapping = self._mapper.map(request.requested_model, self._lookup(request.protocol), trace)
             if mapping is not None:
@@ -63,6 +68,18 @@ class Router:
                 decision = self._unserved(request, name, trace)
         if trace is not None:
             trace.append(Step("result", decision.route_type.value, decision.reason))
+        return decision
+
+    def _served(self, request: RoutingRequest, name: ModelName, candidates: tuple[Candidate, ...]) -> RoutingDecision:
+        key = (request.requested_model, request.protocol)
+        remembered = self._decided.get(key)
+        if remembered is not None and remembered[0] is candidates:
+            return remembered[1]
+        decision = _local(request, name, candidates)
+        if len(request.requested_model) <= LONGEST_REMEMBERED:
+            if len(self._decided) >= MOST_REMEMBERED:
+                self._decided.clear()
+            self._decided[key] = (candidates, decision)
         return decision
 
     def _lookup(self, protocol: str | None) -> Callable[[str, str, str | None], tuple[Candidate, ...]]:
