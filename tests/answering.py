@@ -29,10 +29,10 @@ def body_of(response: Mapping[str, Any]) -> bytes:
 
 
 def _part(part: Any) -> str:
-    """A piece of a large body: text, or `{repeat: text, times: n}`."""
+    """A piece of a large body: text, `[text, count]` or `{text, repeat}`."""
     if isinstance(part, Mapping):
-        return str(part["repeat"]) * int(part.get("times", part.get("count", 1)))
-    return str(part)
+        return str(part["text"]) * int(part.get("repeat", 1))
+    return str(part[0]) * int(part[1]) if isinstance(part, list) else str(part)
 
 
 def pairs_of(headers: Any) -> Headers:

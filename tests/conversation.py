@@ -114,7 +114,7 @@ class Conversation(Protocol):
     """A client of the daemon; works on real sockets and, with `in_memory`, from any address."""
 
     def __init__(self) -> None:
-        self.received = b""
+        self.received = bytearray()
         self.ended: str | None = None
         self.method = "GET"
         self._waiting: list[Deferred[None]] = []
@@ -153,7 +153,7 @@ class Conversation(Protocol):
     @property
     def so_far(self) -> Answer | None:
         """The answer as far as it came."""
-        return read_answer(self.received, self.method, self.ended)
+        return read_answer(bytes(self.received), self.method, self.ended)
 
     async def until(self, what: Callable[[], T | None], seconds: float = PATIENCE) -> T:
         """Wait until `what` gives something; it is asked again whenever bytes come or the connection ends."""
@@ -162,7 +162,7 @@ class Conversation(Protocol):
             if found is not None:
                 return found
             if self.ended:
-                raise AssertionError(f"the connection ended by {self.ended} after {self.received[:500]!r}")
+                raise AssertionError(f"the connection ended by {self.ended} after {bytes(self.received[:500])!r}")
             changed: Deferred[None] = Deferred()
             self._waiting.append(changed)
             await changed.addTimeout(seconds, reactor)
@@ -173,8 +173,16 @@ class Conversation(Protocol):
 
     async def answer(self) -> Answer:
         """Wait for the whole answer, or for the end of the connection when it comes first."""
+        begun = await self.head()
+        if begun.complete:
+            return begun
+        length = int(begun.header("Content-Length") or 0)
 
         def whole() -> Answer | None:
+            received = self.received
+            if not self.ended and (len(received) < length or (not length and not received.endswith(b"\r\n\r\n"))):
+                # To read a large answer anew with every piece of it would take minutes.
+                return None
             found = self.so_far
             return found if found is not None and (found.complete or self.ended) else None
 
@@ -197,7 +205,7 @@ class Conversation(Protocol):
         """Forget the answer that was read, on a connection that goes on."""
         found = self.so_far
         assert found is not None and found.complete
-        self.received = found.rest
+        self.received = bytearray(found.rest)
 
 
 class Wire:
