@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from twisted.internet import reactor
 from twisted.internet.defer import Deferred, fail
-from twisted.internet.endpoints import _SystemdParser
+from twisted.internet.endpoints import TCP4ClientEndpoint, _SystemdParser, wrapClientTLS
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort, IStreamServerEndpoint
 from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.ssl import Certificate, optionsForClientTLS
 from twisted.internet.tcp import Port
 from twisted.internet.unix import Port as UnixPort
 from twisted.python.systemd import ListenFDs
@@ -20,6 +25,8 @@ from zope.interface import implementer
 from zope.interface.verify import verifyObject
 
 from llmux.wire.listening import ListeningPort, ListeningService, ServerConnection, adopted_endpoint, listening_endpoint
+from llmux.wire.server import HTTPServer
+from tests.serving import refuse
 
 LOCAL = "tcp:0:interface=127.0.0.1"
 
@@ -33,6 +40,43 @@ class Greeter(Protocol):
         self.transport.write(b"hello")
         self.factory.made.callback(self.transport)
         self.transport.loseConnection()
+
+
+class Asking(Protocol):
+    """Asks once and keeps the answer."""
+
+    def connectionMade(self) -> None:
+        self.received = b""
+        self.answer: Deferred[bytes] = Deferred()
+        assert self.transport is not None
+        self.transport.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+
+    def dataReceived(self, data: bytes) -> None:
+        self.received += data
+
+    def connectionLost(self, reason: object = None) -> None:
+        self.answer.callback(self.received)
+
+
+def _certificate() -> tuple[bytes, bytes]:
+    """Return a key and a certificate for localhost, in PEM."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    return private, certificate.public_bytes(pem)
 
 
 class Greeters(Factory[Greeter]):
@@ -102,6 +146,23 @@ class ListeningTests(TestCase):
         for description in ("nonsense:1", "tcp:port", "tcp", ""):
             with self.assertRaises((ValueError, TypeError, IndexError), msg=description):
                 listening_endpoint(reactor, description)
+
+    async def test_tlsClientsMayOfferHttp11(self) -> None:
+        server = HTTPServer(lambda request: request.respond(200, [], b"%d" % request.isSecure()), refuse, reactor)
+        key, certificate = _certificate()
+        path = self.mktemp()
+        os.mkdir(path)
+        with open(os.path.join(path, "localhost.pem"), "wb") as file:
+            file.write(key + certificate)
+        port: Any = await listening_endpoint(reactor, f"tls:{path}:port=0:interface=127.0.0.1").listen(server)
+        self.addCleanup(port.stopListening)
+        options = optionsForClientTLS(
+            "localhost", trustRoot=Certificate.loadPEM(certificate), acceptableProtocols=[b"h2", b"http/1.1"]
+        )
+        endpoint = TCP4ClientEndpoint(reactor, "127.0.0.1", port.getHost().port)
+        client: Any = await wrapClientTLS(options, endpoint).connect(Factory.forProtocol(Asking))
+        answer = await client.answer
+        self.assertTrue(answer.endswith(b"\r\nConnection: close\r\n\r\n1"), answer)
 
     def test_twistedStillAdoptsByThatName(self) -> None:
         self.assertTrue(callable(Port._fromListeningDescriptor))

@@ -129,7 +129,7 @@ class ServerChannel(Link):
             body = RequestBody(self, head.length, factory.budget)
             if head.length is None:
                 self._decoder = ChunkedDecoder()
-            self._expect = head.expect and not rest
+            self._expect = head.expect
             self._due = factory.after(factory.settings.body_idle_timeout)
         self.request = request = Request(self, head, body)
         self._phase = BUSY

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IProtocolNegotiationFactory, IReactorTime
 from twisted.internet.protocol import Factory
 from twisted.logger import Logger
+from zope.interface import implementer
 
 from llmux.headers import RawHeaders
 from llmux.wire.body import BodyBudget
@@ -44,6 +45,7 @@ class ServerSettings:
     buffered: int = 512 * 1024 * 1024
 
 
+@implementer(IProtocolNegotiationFactory)
 class HTTPServer(Factory[ServerChannel]):
     """Makes a `ServerChannel` for each connection and looks at all their deadlines twice a second.
 
@@ -103,6 +105,10 @@ class HTTPServer(Factory[ServerChannel]):
         channel = ServerChannel(self, peer)
         self.connections.add(channel)
         return channel
+
+    def acceptableProtocols(self) -> list[bytes]:
+        """Return what a TLS client may choose: without an answer Twisted fails a handshake that offers anything."""
+        return [b"http/1.1", b"http/1.0"]
 
     def forget(self, channel: ServerChannel) -> None:
         """A connection is lost."""
