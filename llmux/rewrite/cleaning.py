@@ -78,7 +78,7 @@ def _verdict(body: Buffer) -> tuple[Buffer, dict[int, list[int]]]:
     text = body
     try:
         request = _decode(memoryview(body)[3:] if body.startswith(BOM) else body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         hidden = hide_surrogates(body)
         return (body, {}) if hidden is None else _verdict(hidden)
     wrong: dict[int, list[int]] = {}

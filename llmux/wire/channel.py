@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, cast
 
 from twisted.internet.interfaces import IHalfCloseableProtocol, IProtocol, IPushProducer, ITransport
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 PIPELINED = 65536  # bytes of later requests that may wait
 _IN_A_ROW = 32  # pipelined requests begun before others get their turn
+_EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -87,7 +89,7 @@ class ServerChannel(Link):
         settings = self.factory.settings
         buffer = self._buffer
         if buffer.startswith(b"\r\n"):  # RFC 9112 2.2; the idle clock goes on
-            buffer = self._buffer = buffer.lstrip(b"\r\n")
+            buffer = self._buffer = buffer[cast(re.Match[bytes], _EMPTY_LINES.match(buffer)).end() :]
             self._seen = 0
         end = buffer.find(b"\r\n\r\n", 0, settings.header_bytes) + 4
         if end < 4:
