@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import cast
 
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
@@ -71,6 +72,13 @@ class WatchedFileTests(SynchronousTestCase):
         self.assertIsNone(self.watched.look())
         self.file.write(b"back\n")
         self.assertEqual([self.watched.look(), self.watched.look()], [None, b"back\n"])
+
+    def test_aFileThatChangedBetweenTheStartAndTheFirstLookIsOffered(self) -> None:
+        at_start = hashlib.sha256(b"one\n").hexdigest()
+        for now, expected in ((b"one\n", None), (b"two\n", b"two\n")):
+            self.file.write(now)
+            watched = WatchedFile("x.yaml", at_start, self.file.identify, self.file.read)
+            self.assertEqual([watched.look() for _ in range(3)], [None, expected, None])
 
     def test_aSignalReadsAtOnce(self) -> None:
         self.file.write(b"half")

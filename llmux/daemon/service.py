@@ -7,11 +7,13 @@ import hashlib
 import os
 import signal
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
 from twisted.logger import ILogObserver, Logger
@@ -19,8 +21,10 @@ from twisted.python.components import Componentized
 from twisted.python.logfile import LogFile
 
 from llmux.config import Config, load_bytes
+from llmux.daemon.handover import Handover, family_of, inherited, say_ready
+from llmux.daemon.notify import Notifier
 from llmux.daemon.observers import LEVELS, observer
-from llmux.daemon.reload import LOOK_SECONDS, Reloader, WatchedFile, identify
+from llmux.daemon.reload import LOOK_SECONDS, Reloader, WatchedFile
 from llmux.peers.credentials import Credentials
 from llmux.peers.credits import DailyCredits
 from llmux.peers.demo.exchange import Demo
@@ -30,7 +34,7 @@ from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
 from llmux.peers.sessions import Sessions
 from llmux.peers.vault import Vault
 from llmux.web.face import Face
-from llmux.wire.listening import ListeningService, listening_endpoint
+from llmux.wire.listening import ListeningService, adopting_endpoint, listening_endpoint
 from llmux.wire.pool import Pool
 from llmux.wire.server import HTTPServer, ServerSettings
 
@@ -67,6 +71,7 @@ class DaemonService(MultiService):
         log_format: str = "text",
         log_level: str = "info",
         logfile: str | None = None,
+        forget_pidfile: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__()
         self._reactor = reactor
@@ -91,15 +96,25 @@ class DaemonService(MultiService):
         self.face = Face(generation, self.pool, executor, self._lasting, reactor)
         self.face.models.least_level = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
+        sockets = inherited(os.environ)
         self.listeners = [
-            ListeningService(listening_endpoint(reactor, description), self.server) for description in config.listen
+            ListeningService(self._endpoint(description, sockets.get(description)), self.server)
+            for description in config.listen
         ]
+        self._notifier = Notifier(os.environ, reactor)
+        self._forget_pidfile = forget_pidfile
+        self._handover: Handover | None = None
         self.reloader: Reloader | None = None
         if config.path is not None and content is not None:
-            file = WatchedFile(config.path, hashlib.sha256(content).hexdigest(), _settled=identify(config.path))
+            file = WatchedFile(config.path, hashlib.sha256(content).hexdigest())
             self.reloader = Reloader(file, config, lambda data, path: load_bytes(data, path, os.environ), self._apply)
         self._looking: LoopingCall | None = None
         self._terminations = 0
+
+    def _endpoint(self, description: str, inherited_socket: int | None) -> IStreamServerEndpoint:
+        if inherited_socket is None:
+            return listening_endpoint(self._reactor, description)
+        return adopting_endpoint(self._reactor, inherited_socket, family_of(inherited_socket))
 
     def listen(self) -> None:
         """Open the listening sockets; raises CannotListenError."""
@@ -129,12 +144,19 @@ class DaemonService(MultiService):
             self._looking = LoopingCall(self.reloader.poll)
             self._looking.clock = self._reactor
             self._looking.start(LOOK_SECONDS)
-        self._reactor.callWhenRunning(self._take_signals)
+        self._reactor.callWhenRunning(self._begun)
+
+    def _begun(self) -> None:
+        """The reactor runs: take over the signals, and say that the daemon serves."""
+        self._take_signals()
+        self._notifier.ready()
+        say_ready(os.environ)
 
     def _take_signals(self) -> None:
         try:
             signal.signal(signal.SIGTERM, self._terminate)
             signal.signal(signal.SIGINT, self._terminate)
+            signal.signal(signal.SIGUSR2, lambda *_: self._reactor.callFromThread(self._hand_over))
             if self.reloader is not None:
                 reload = self.reloader.reload_now
                 signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(reload))
@@ -149,12 +171,26 @@ class DaemonService(MultiService):
         else:
             self._reactor.callFromThread(self.server.abort)
 
+    def _hand_over(self) -> None:
+        """Start a new process that takes the sockets; this one drains once the new one serves."""
+        if self._handover is None:
+            sockets = dict(zip(self.face.current.config.listen, self._descriptors(), strict=False))
+            self._handover = Handover(sockets, self._reactor, self._reactor.stop)
+        self._forget_pidfile()
+        self._handover.begin()
+
+    def _descriptors(self) -> list[int]:
+        ports: list[Any] = [listener.port for listener in self.listeners]
+        return [port.fileno() for port in ports if port is not None]
+
     def _apply(self, config: Config) -> None:
+        self._notifier.reloading()
         generation = build(config, self.face.current.number + 1, self._lasting)
         self.server.settings = server_settings(config)
         self.face.switch(generation)
         for warning in generation.warnings[len(config.warnings) :]:
             self.log.warn("{problem}", problem=warning)
+        self._notifier.reloaded()
 
     def stopService(self) -> Deferred[None]:
         """Stop listening, let requests end for at most `timeouts.drain`, then cut what is left."""
@@ -164,6 +200,7 @@ class DaemonService(MultiService):
         if self._looking is not None and self._looking.running:
             self._looking.stop()
         self.face.draining = True
+        self._notifier.stopping()
         for listener in self.listeners:
             await maybeDeferred(listener.stopService)
         self.server.drain()
