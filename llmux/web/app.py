@@ -11,6 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.errors import HTTPProblem, internal_error
+from llmux.headers import RawHeaders
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
 from llmux.web.routes import ANY, ROUTES, UNMATCHED
 from llmux.wire.request import Request
@@ -46,26 +47,37 @@ def make_app(handlers: Mapping[str, Handler]) -> Klein:
 
 
 class Site:
-    """Starts the handler of each request at its headers; matches are found once and remembered, up to a bound."""
+    """Starts the handler of each request at its headers; matches are found once and remembered, up to a bound.
+
+    `unrouted` gives the route of a request that none takes, or raises its refusal. `cors` gives the headers with which
+    a browser may read an answer; those of passthrough routes never have them (SPEC 2.2).
+    """
 
     log = Logger()
 
-    def __init__(self, app: Klein, refuse_unrouted: Callable[[Request, MethodNotAllowed | None], Match]) -> None:
+    def __init__(
+        self,
+        app: Klein,
+        unrouted: Callable[[Request, MethodNotAllowed | None], Match],
+        cors: Callable[[Request], RawHeaders],
+    ) -> None:
         self._app = app
         self._matcher = Matcher(ROUTES)
-        self._refuse_unrouted = refuse_unrouted
+        self._unrouted = unrouted
+        self._cors = cors
         self._remembered: dict[tuple[bytes, bytes], Match] = {}
 
     def __call__(self, request: Request) -> None:
         """Route one request; the handler runs until its first wait before this returns."""
+        match = None
         try:
             match = self._match(request)
             # Klein types requests by Twisted's interface, of which its endpoints use nothing.
             running: Any = self._app.execute_endpoint(match.route.handler, cast(Any, request), match)
         except Exception:
-            self._failed(Failure(), request)
+            self._failed(Failure(), request, match)
             return
-        running.addErrback(self._failed, request)
+        running.addErrback(self._failed, request, match)
         if not request.ended:
             request.when_gone(running.cancel)
 
@@ -78,14 +90,16 @@ class Site:
         try:
             match = self._matcher.match(request.method.decode("latin-1"), path)
         except MethodNotAllowed as problem:
-            return self._refuse_unrouted(request, problem)
+            return self._unrouted(request, problem)
         except NotFound:
-            return self._refuse_unrouted(request, None)
-        if len(path) <= LONGEST_REMEMBERED and len(self._remembered) < MOST_REMEMBERED:
+            return self._unrouted(request, None)
+        if len(path) <= LONGEST_REMEMBERED:
+            if len(self._remembered) >= MOST_REMEMBERED:
+                self._remembered.clear()  # paths with ids in them must not keep the hot ones out for good
             self._remembered[key] = match
         return match
 
-    def _failed(self, failure: Failure, request: Request) -> None:
+    def _failed(self, failure: Failure, request: Request, match: Match | None) -> None:
         problem = failure.value
         if request.gone or failure.check(CancelledError):
             # The client left; what the handler was waiting for has been given up.
@@ -96,18 +110,19 @@ class Site:
             self.log.failure(
                 "while answering {method} {path}", failure, method=_text(request.method), path=_path(request)
             )
-            problem = internal_error()
-        answer(request, problem)
+            problem = internal_error(None if match is None else match.route.protocol)
+        cors = [] if match is None or match.route.guarded else self._cors(request)
+        answer(request, problem, cors)
 
 
-def answer(request: Request, problem: HTTPProblem) -> None:
+def answer(request: Request, problem: HTTPProblem, more: RawHeaders) -> None:
     """Send a failure to the client, or break the connection off when an answer has begun (SPEC R-ER-2)."""
     if request.ended:
         return
     if request.status:
         request.break_off()
         return
-    request.respond(problem.status, problem.headers, problem.body)
+    request.respond(problem.status, [*problem.headers, *more], problem.body)
 
 
 def _text(value: bytes) -> str:

@@ -19,6 +19,7 @@ from llmux.errors import (
     method_not_allowed,
     model_not_found,
     not_found,
+    problem,
     to_json,
     unsafe_path,
     upgrade_refused,
@@ -31,12 +32,12 @@ from llmux.rewrite.features import remove_features
 from llmux.rewrite.response import body_transform
 from llmux.targets import names_an_authority, split_target
 from llmux.web.app import Handler, Site, make_app
-from llmux.web.guards import Policy, admit, lends_upstream_key
+from llmux.web.guards import Policy, admit, is_actors, lends_upstream_key
 from llmux.web.management import Management, admit_management
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
 from llmux.web.model_lists import LISTS, MODELS, family
 from llmux.web.model_routes import ModelRoutingWrapper
-from llmux.web.passthrough import Passthrough
+from llmux.web.passthrough import Passthrough, wants_upgrade
 from llmux.web.routes import ROUTES, UNMATCHED, listing_handler
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.pool import Pool
@@ -69,7 +70,7 @@ class Face:
         self._management = Management(lambda: self.current, lasting, self._state)
         self._matcher = Matcher(ROUTES)
         self.app = make_app(self._handlers())
-        self.site = Site(self.app, self._unrouted)
+        self.site = Site(self.app, self._unrouted, self._cors)
 
     def _keepalive(self) -> float:
         return self.current.config.streaming.keepalive
@@ -129,7 +130,7 @@ class Face:
         }
 
     def _admit(self, request: Request, match: Match) -> Identity:
-        if request.upgrade is not None and not match.route.guarded and not request.upgrade.lower().startswith(b"h2c"):
+        if wants_upgrade(request) and not match.route.guarded:
             raise upgrade_refused(match.route.protocol)
         return admit(match.route, self._policy, request.method, request.uri, request.headers, request.peer)
 
@@ -139,6 +140,8 @@ class Face:
     async def _proxy(self, request: Request, match: Match) -> None:
         generation = self.current
         identity = self._admit(request, match)
+        if not generation.config.ampcode.credits.passthrough and (wants_upgrade(request) or is_actors(request.path)):
+            raise problem(None, 403, "ampcode.credits.passthrough: false stops WebSockets and actors")
         body: Any = None if request.body.complete and not request.body.received else request.body
         edit: dict[str, Any] = {}
         if request.path == _QUESTIONS_PATH:
@@ -227,21 +230,21 @@ class Face:
             return [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
         return []
 
-    def _unrouted(self, request: Request, problem: MethodNotAllowed | None) -> Match:
+    def _unrouted(self, request: Request, mismatch: MethodNotAllowed | None) -> Match:
         """What becomes of a request that no route takes; gives the route of the catch-all or raises the refusal."""
-        if problem is None:
+        if mismatch is None:
             if self.current.upstream is None:
                 raise not_found()
             if names_an_authority(request.uri):
                 raise unsafe_path()
             return _UNMATCHED
-        if request.method == b"OPTIONS" and problem.guarded:
+        if request.method == b"OPTIONS" and mismatch.guarded:
             return _UNMATCHED  # the guards refuse it: passthrough paths take no part in CORS (SPEC R-RT-10)
-        if request.upgrade is not None and not request.upgrade.lower().startswith(b"h2c"):
+        if wants_upgrade(request):
             raise upgrade_refused(None)
         if request.method == b"OPTIONS" and self.current.config.cors_origins:
-            raise preflight(self._cors(request), problem.allow)
-        raise method_not_allowed(", ".join(problem.allow))
+            raise preflight(self._cors(request), mismatch.allow)
+        raise method_not_allowed(", ".join(mismatch.allow))
 
     def refuse(self, status: int, target: bytes, reason: str) -> tuple[RawHeaders, bytes]:
         """The answer to a request that the wire refuses, in the format of the route it was meant for."""

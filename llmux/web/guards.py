@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import ipaddress
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from llmux.client_keys import Access, ClientKeys, Identity
 from llmux.errors import forbidden_origin, invalid_key, missing_key, no_upstream, options_refused, unsafe_path
 from llmux.headers import RawHeaders
 from llmux.targets import has_dot_segment
 from llmux.web.routes import Route
+
+_ACTORS = (b"/actors", b"/api/thread-actors", b"/api/user-actor-credentials")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,12 @@ def admit(route: Route, policy: Policy, method: bytes, target: bytes, headers: R
 def lends_upstream_key(route: Route, identity: Identity) -> bool:
     """Whether the upstream's credential goes with the request: on bypassed routes only for known clients (R-HD-3)."""
     return route.key == "required" or identity.allowed
+
+
+def is_actors(path: bytes) -> bool:
+    """Whether a path is one of the upstream's own agents, which spend credits without a model request (DESIGN D-46)."""
+    decoded = b"/" + unquote_to_bytes(path).lstrip(b"/")
+    return any(decoded == root or decoded.startswith(root + b"/") for root in _ACTORS)
 
 
 def is_loopback(peer: str) -> bool:

@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from llmux.errors import HTTPProblem
 from llmux.headers import RawHeaders
 from llmux.wire.request import Request, Source
 
 
 class Transform(Protocol):
-    """What a body goes through; the head may leave once `settled` is true, with `headers`."""
+    """What a body goes through; the head may leave once `settled` is true, with `headers`.
+
+    `overflowed` says that the body was above its limit and went through as it came.
+    """
 
     headers: RawHeaders
     settled: bool
+    overflowed: bool
 
     def feed(self, data: bytes) -> bytes: ...
 
@@ -23,6 +29,8 @@ class Transform(Protocol):
 
 class LateHead:
     """Stands for the client's request in a relay, and sends the head just before the first byte of the body."""
+
+    log = Logger()
 
     def __init__(
         self,
@@ -60,6 +68,9 @@ class LateHead:
         """End the answer; an empty one still has its head to send."""
         self.settle()
         self._request.finish(trailers)
+        if self._transform.overflowed:
+            path = self._request.path.decode("latin-1")
+            self.log.warn("{path}: an answer above limits.response went through unchanged", path=path)
 
     def break_off(self) -> None:
         """Cut the answer, or say that there is none while nothing has been sent."""

@@ -24,6 +24,11 @@ from llmux.wire.tunnel import join
 Edit = Callable[[int, bytes, RawHeaders], tuple[RawHeaders, ResponseTransform | GunzipTransform | None]]
 
 
+def wants_upgrade(request: Request) -> bool:
+    """Whether a client asks for another protocol; for HTTP/2 without TLS it may ask, and stays with HTTP/1.1."""
+    return request.upgrade is not None and not request.upgrade.lower().startswith(b"h2c")
+
+
 class Passthrough:
     """Sends requests to the upstream as they are and its answers back as they come."""
 
@@ -82,9 +87,8 @@ class Passthrough:
         await self._answer(request, exchange, head, from_upstream(head.headers, secrets), extra or [], edit)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
-        if request.upgrade is None or request.upgrade.lower().startswith(b"h2c"):
-            return False
-        return self.tunnels < generation.config.limits.tunnels
+        # A body that is still under way could not be told from the bytes of the new protocol.
+        return wants_upgrade(request) and request.body.complete and self.tunnels < generation.config.limits.tunnels
 
     async def _answer(
         self,
