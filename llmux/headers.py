@@ -184,16 +184,20 @@ def to_provider(
     return kept
 
 
+def sought(secrets: Iterable[str | None]) -> list[bytes]:
+    """Those of our credentials that are worth looking for in what a peer says: very short ones occur by chance."""
+    return [secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST_SEARCHED]
+
+
 def redact(data: bytes, secrets: Iterable[str | None]) -> bytes:
-    """Replace each of our own credentials that a peer echoes, in a header value or an error body (HOSTILE 11)."""
-    for secret in secrets:
-        if secret and len(secret) >= _SHORTEST_SEARCHED:
-            data = data.replace(secret.encode(), REDACTED)
+    """Replace each of our own credentials that a peer echoes in a header value (HOSTILE 11)."""
+    for secret in sought(secrets):
+        data = data.replace(secret, REDACTED)
     return data
 
 
 def _redacted(headers: RawHeaders, secrets: Sequence[str | None]) -> RawHeaders:
-    wanted = [secret.encode() for secret in secrets if secret and len(secret) >= _SHORTEST_SEARCHED]
+    wanted = sought(secrets)
     if not any(secret in header[1] for secret in wanted for header in headers):
         return headers
     return [(name, redact(value, secrets)) for name, value in headers]

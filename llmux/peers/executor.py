@@ -27,6 +27,7 @@ from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
+from llmux.peers.redacted import redacted
 from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
 from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
@@ -241,7 +242,8 @@ class Executor:
             exchange.abort()
             self._credentials.abandoned(credential, attempt.candidate.model)
             raise
-        return Answer(exchange, head, provider, credential, attempt, changed, translation)
+        safe = redacted(exchange, head.status, (key_text(credential.key),))
+        return Answer(safe, head, provider, credential, attempt, changed, translation)
 
     async def _translate(
         self, call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt

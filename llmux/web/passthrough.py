@@ -10,6 +10,8 @@ from twisted.logger import Logger
 from llmux.errors import upstream_failed
 from llmux.headers import RawHeaders, from_upstream
 from llmux.peers.generation import Generation
+from llmux.peers.redacted import redacted
+from llmux.peers.saved import Exchange as AnyExchange
 from llmux.rewrite.response import GunzipTransform, ResponseTransform, gunzip_transform
 from llmux.web.late_head import LateHead
 from llmux.wire.body import RequestBody
@@ -71,7 +73,10 @@ class Passthrough:
             upstream_key=upstream_key,
             upgrade=upgrade,
         )
-        exchange = self._pool.send(outgoing, request.interim)
+        secrets = (upstream_key,)
+        exchange = self._pool.send(
+            outgoing, lambda status, fields: request.interim(status, from_upstream(fields, secrets))
+        )
         try:
             head = await exchange.head
         except UpstreamFailure as failure:
@@ -80,11 +85,11 @@ class Passthrough:
                 method = request.method.decode("latin-1")
                 self.log.error("{method} {path}: upstream: {problem}", method=method, path=path, problem=str(failure))
             raise upstream_failed() from failure
-        secrets = (upstream_key,)
         if head.status == 101:
             await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
             return
-        await self._answer(request, exchange, head, from_upstream(head.headers, secrets), extra or [], edit)
+        answer = redacted(exchange, head.status, secrets)
+        await self._answer(request, answer, head, from_upstream(head.headers, secrets), extra or [], edit)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
         # A body that is still under way could not be told from the bytes of the new protocol.
@@ -93,7 +98,7 @@ class Passthrough:
     async def _answer(
         self,
         request: Request,
-        exchange: Exchange,
+        exchange: AnyExchange,
         head: ResponseHead,
         headers: RawHeaders,
         extra: RawHeaders,
