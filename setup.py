@@ -38,6 +38,7 @@ setup(
             "openai>=3.54",
             "anthropic>=2.12",
             "google-genai>=3.4",
+            "websockets>=15",
         ],
     },
     entry_points={"console_scripts": ["llmux = llmux.daemon.commands.main:main"]},
