@@ -50,7 +50,7 @@ class Site:
     """Starts the handler of each request at its headers; matches are found once and remembered, up to a bound.
 
     `unrouted` gives the route of a request that none takes, or raises its refusal. `cors` gives the headers with which
-    a browser may read an answer; those of passthrough routes never have them (SPEC 2.2).
+    a browser may read an answer of a model or list route (SPEC 2.2).
     """
 
     log = Logger()
@@ -111,7 +111,7 @@ class Site:
                 "while answering {method} {path}", failure, method=_text(request.method), path=_path(request)
             )
             problem = internal_error(None if match is None else match.route.protocol)
-        cors = [] if match is None or match.route.guarded else self._cors(request)
+        cors = self._cors(request) if match is not None and match.route.kind in ("model", "list") else []
         answer(request, problem, cors)
 
 
