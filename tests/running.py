@@ -72,16 +72,19 @@ class Daemon:
         return self.log_path.read_text(encoding="utf-8", errors="replace")
 
     async def started(self) -> Daemon:
-        """Wait until it takes connections; raises with its log when it does not."""
+        """Wait until it answers, which is later than that it listens; raises with its log when it does not."""
         deadline = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < deadline:
             if self.process.poll() is not None:
                 raise AssertionError(f"llmux ended with {self.process.returncode}:\n{self.log}")
             try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-                return self
+                with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                    connection.sendall(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+                    if connection.recv(12).startswith(b"HTTP/1.1 "):
+                        return self
             except OSError:
-                await pause(0.05)
+                pass
+            await pause(0.05)
         raise AssertionError(f"llmux does not listen:\n{self.log}")
 
     async def until(self, text: str, seconds: float = 10.0) -> str:

@@ -6,6 +6,7 @@ import atexit
 import hashlib
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from functools import partial
@@ -34,7 +35,7 @@ from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
 from llmux.peers.sessions import Sessions
 from llmux.peers.vault import Vault
 from llmux.web.face import Face
-from llmux.wire.listening import ListeningService, adopting_endpoint, listening_endpoint
+from llmux.wire.listening import ListeningService, adopted_endpoint, listening_endpoint
 from llmux.wire.pool import Pool
 from llmux.wire.server import HTTPServer, ServerSettings
 
@@ -96,6 +97,7 @@ class DaemonService(MultiService):
         self.face = Face(generation, self.pool, executor, self._lasting, reactor)
         self.face.models.least_level = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
+        self._descriptions = config.listen
         sockets = inherited(os.environ)
         self.listeners = [
             ListeningService(self._endpoint(description, sockets.get(description)), self.server)
@@ -114,7 +116,7 @@ class DaemonService(MultiService):
     def _endpoint(self, description: str, inherited_socket: int | None) -> IStreamServerEndpoint:
         if inherited_socket is None:
             return listening_endpoint(self._reactor, description)
-        return adopting_endpoint(self._reactor, inherited_socket, family_of(inherited_socket))
+        return adopted_endpoint(self._reactor, inherited_socket, family_of(inherited_socket))
 
     def listen(self) -> None:
         """Open the listening sockets; raises CannotListenError."""
@@ -174,14 +176,18 @@ class DaemonService(MultiService):
     def _hand_over(self) -> None:
         """Start a new process that takes the sockets; this one drains once the new one serves."""
         if self._handover is None:
-            sockets = dict(zip(self.face.current.config.listen, self._descriptors(), strict=False))
-            self._handover = Handover(sockets, self._reactor, self._reactor.stop)
+            self._handover = Handover(self._sockets(), self._reactor, self._reactor.stop)
         self._forget_pidfile()
         self._handover.begin()
 
-    def _descriptors(self) -> list[int]:
-        ports: list[Any] = [listener.port for listener in self.listeners]
-        return [port.fileno() for port in ports if port is not None]
+    def _sockets(self) -> dict[str, int]:
+        """Description to descriptor of every TCP socket; a Unix socket is a file, which its next owner makes anew."""
+        found = {}
+        for description, listener in zip(self._descriptions, self.listeners, strict=True):
+            port: Any = listener.port
+            if port is not None and port.socket.family in (socket.AF_INET, socket.AF_INET6):
+                found[description] = port.fileno()
+        return found
 
     def _apply(self, config: Config) -> None:
         self._notifier.reloading()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,16 @@ def makeService(options: Options) -> Any:
     from llmux.daemon.service import DaemonService
 
     config, content = configuration(options["config"], os.environ)
-    logfile = options.parent["logfile"] if options.parent is not None else None
-    service = DaemonService(reactor, config, content, options["log-format"], options["log-level"], logfile)
+    parent = options.parent if options.parent is not None else {}
+    service = DaemonService(
+        reactor,
+        config,
+        content,
+        options["log-format"],
+        options["log-level"],
+        parent.get("logfile"),
+        lambda: forget_pidfile(parent),
+    )
     try:
         service.listen()
     except CannotListenError as problem:
@@ -74,3 +83,12 @@ def makeService(options: Options) -> Any:
     except (OSError, ValueError, TypeError) as problem:
         raise SystemExit(f"llmux: cannot listen on {', '.join(config.listen)}: {problem}") from None
     return service
+
+
+def forget_pidfile(parent: MutableMapping[str, Any]) -> None:
+    """Leave the pid file to the process that takes over: twistd would refuse to start beside it, and then remove it."""
+    pidfile = parent.get("pidfile")
+    if pidfile:
+        with suppress(OSError):
+            os.unlink(pidfile)
+        parent["pidfile"] = ""

@@ -25,6 +25,8 @@ class ListeningPort(Port):
     """A TCP port that makes `ServerConnection`s."""
 
     transport = ServerConnection
+    # Closing is enough to stop; a shutdown would also stop the process that took the socket over.
+    _shouldShutdown = False
 
 
 class _Listener:
