@@ -179,9 +179,11 @@ class TranslatedAnswer:
 
     def _respond(self, answer: Translated) -> None:
         self._keep(answer.vault_entries)
-        self._request.respond(
-            answer.status, [*self._headers, *answer.headers, *self._said, *self._warnings(answer.warnings)], answer.body
-        )
+        # What the formats made of a provider's `retry-after` replaces it: two values are none to a client.
+        made = {name.lower() for name, _ in answer.headers}
+        kept = [header for header in self._headers if header[0].lower() not in made]
+        said = [*self._said, *self._warnings(answer.warnings)]
+        self._request.respond(answer.status, [*kept, *answer.headers, *said], answer.body)
 
     def _warnings(self, more: tuple[str, ...]) -> RawHeaders:
         codes = dict.fromkeys((*self._translation.warnings, *more))

@@ -1,0 +1,1 @@
+"""Every SDK through the real daemon to every vendor; `python -m tests.crossings` prints the matrix."""
