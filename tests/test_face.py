@@ -1,0 +1,270 @@
+"""What the daemon answers by itself, and what it keeps from or adds to what others answer."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from typing import Any
+
+from twisted.trial.unittest import TestCase
+
+from tests.conversation import Answer, Headers
+from tests.harness import CLIENT_KEY, Harness, provider
+
+KEY = ("X-Api-Key", CLIENT_KEY)
+ORIGIN = ("Origin", "https://app.example")
+UPGRADE = [("Connection", "Upgrade"), ("Upgrade", "websocket")]
+CHAT = "/api/provider/openai/v1/chat/completions"
+CREDITS = "/api/internal?getCreditsByRequestId"
+USER = "/api/internal?getUserInfo"
+FEATURES = b'{"ok":true,"result":{"id":1,"features":[{"name":"a"},{"name":"thread-actors-tui","enabled":true}]}}'
+
+
+class FaceCase(TestCase):
+    """A daemon with an upstream and a provider that serves `gpt-9`."""
+
+    timeout = 20
+
+    def setUp(self) -> None:
+        self.harness = Harness(self)
+        self.up = self.harness.server("up")
+        self.local = self.harness.server("local", lambda seen: seen.reply(200, b'{"model":"gpt-9"}'))
+
+    def start(self, **config: Any) -> None:
+        keys = {name.replace("_", "-"): value for name, value in config.items()}
+        self.harness.start({"upstream-url": "http://up", "providers": [provider(self.local, "gpt-9")], **keys})
+
+    async def ask(self, method: str, target: str, headers: Headers | None = None, body: bytes | None = None) -> Answer:
+        return await self.harness.ask(method, target, headers, body)
+
+
+class LocalTests(FaceCase):
+    async def test_healthSaysWhichConfigurationIsInForce(self) -> None:
+        self.start()
+        first = (await self.ask("GET", "/healthz", [])).json()
+        self.assertEqual((first["status"], first["generation"]), ("ok", 1))
+        self.harness.save({"upstream-url": "http://elsewhere"})
+        self.harness.look()
+        second = (await self.ask("GET", "/health", [])).json()
+        self.assertEqual(second["generation"], 2)
+        self.assertNotEqual(second["digest"], first["digest"])
+        self.assertEqual(second["digest"], self.harness.daemon.face.current.config.digest)
+
+    async def test_readinessEndsWithTheDrain(self) -> None:
+        self.start()
+        ready = await self.ask("GET", "/readyz", [])
+        self.assertEqual((ready.status, ready.json()), (200, {"status": "ready"}))
+        self.harness.daemon.face.draining = True
+        draining = await self.ask("GET", "/readyz", [])
+        self.assertEqual((draining.status, draining.json()), (503, {"status": "draining"}))
+
+    async def test_headIsGetWithoutABody(self) -> None:
+        self.start()
+        for target in ("/healthz", "/readyz", "/v1/models", "/v1beta/models", "/v1/models/gpt-9"):
+            whole, head = [await self.ask(method, target) for method in ("GET", "HEAD")]
+            self.assertEqual((head.status, head.body, head.headers), (200, b"", whole.headers), target)
+            self.assertEqual(head.header("Content-Length"), str(len(whole.body)), target)
+
+    async def test_listsNameWhatIsServedInTheShapeOfTheCaller(self) -> None:
+        self.start()
+        openai = (await self.ask("GET", "/v1/models")).json()
+        self.assertEqual([model["id"] for model in openai["data"]], ["gpt-9"])
+        anthropic = (await self.ask("GET", "/v1/models", [KEY, ("anthropic-version", "2023-06-01")])).json()
+        self.assertEqual((anthropic["first_id"], anthropic["has_more"]), ("gpt-9", False))
+        gemini = (await self.ask("GET", "/v1/models", [("x-goog-api-key", CLIENT_KEY)])).json()
+        self.assertEqual(gemini["models"][0]["name"], "models/gpt-9")
+        self.assertFalse(self.up.requests or self.local.requests)
+
+    async def test_aModelThatNobodyServesIsNotFoundInTheCallersShape(self) -> None:
+        self.start()
+        gemini = await self.ask("GET", "/v1beta/models/ghost")
+        self.assertEqual(
+            (gemini.status, gemini.json()), (404, {"error": {"message": "Not Found", "type": "not_found"}})
+        )
+        openai = await self.ask("GET", "/v1/models/ghost")
+        self.assertEqual((openai.status, openai.json()["error"]["type"]), (404, "invalid_request_error"))
+        anthropic = await self.ask("GET", "/v1/models/ghost", [KEY, ("anthropic-version", "x")])
+        self.assertEqual((anthropic.status, anthropic.json()["type"]), (404, "error"))
+
+    async def test_anUnknownGeminiMethodIsNotFound(self) -> None:
+        self.start()
+        for action in ("gpt-9:explode", "gpt-9", "gpt-9:"):
+            answer = await self.ask("POST", f"/v1beta/models/{action}", body=b"{}")
+            self.assertEqual(answer.status, 404, action)
+            self.assertIn("not found", answer.json()["error"]["message"])
+        self.assertFalse(self.up.requests or self.local.requests)
+
+    async def test_whatTheWireRefusesIsSaidInTheFormatOfTheRoute(self) -> None:
+        self.start()
+        client = self.harness.client()
+        client.method = "POST"
+        client.send(b"POST /v1/messages HTTP/1.1\r\nHost: h\r\nContent-Length: 1, 2\r\n\r\n")
+        answer = await client.answer()
+        self.assertEqual((answer.status, answer.json()["type"]), (400, "error"))
+
+
+class UpgradeTests(FaceCase):
+    async def test_modelAndListPathsRefuseUpgradesAtOnce(self) -> None:
+        self.start()
+        for target in ("/v1/responses", "/v1/models", CHAT, "/v1beta/models/gpt-9", "/healthz"):
+            answer = await self.ask("GET", target, [KEY, *UPGRADE])
+            self.assertEqual(answer.status, 426, target)
+        posted = await self.ask("POST", "/v1/messages", [KEY, *UPGRADE], b"{}")
+        self.assertEqual((posted.status, posted.json()["type"]), (426, "error"))
+        self.assertFalse(self.up.requests or self.local.requests)
+
+    async def test_theOfferOfHTTP2IsIgnored(self) -> None:
+        self.start()
+        offer = [
+            KEY,
+            ("Connection", "Upgrade, HTTP2-Settings"),
+            ("Upgrade", "h2c"),
+            ("HTTP2-Settings", "AAMAAABkAAQAAP__"),
+        ]
+        self.assertEqual((await self.ask("GET", "/v1/models", offer)).status, 200)
+        self.assertEqual((await self.ask("GET", "/api/user", offer)).status, 200)
+        (seen,) = self.up.requests
+        self.assertEqual((seen.header("upgrade"), seen.header("http2-settings")), (None, None))
+
+
+class CORSTests(FaceCase):
+    def allowed(self, answer: Answer) -> str | None:
+        return answer.header("Access-Control-Allow-Origin")
+
+    async def test_itIsOffByDefault(self) -> None:
+        self.start()
+        answer = await self.ask("GET", "/v1/models", [KEY, ORIGIN])
+        self.assertIsNone(self.allowed(answer))
+        preflight = await self.ask("OPTIONS", CHAT, [ORIGIN])
+        self.assertEqual((preflight.status, preflight.header("Allow")), (405, "POST"))
+
+    async def test_aPreflightNeedsNoKeyAndNamesTheMethods(self) -> None:
+        self.start(cors={"origins": ["https://app.example"]})
+        preflight = await self.ask("OPTIONS", CHAT, [ORIGIN, ("Access-Control-Request-Method", "POST")])
+        self.assertEqual((preflight.status, preflight.body), (204, b""))
+        self.assertEqual(self.allowed(preflight), ORIGIN[1])
+        self.assertEqual(preflight.header("Access-Control-Allow-Methods"), "POST")
+        self.assertEqual(preflight.header("Vary"), "Origin")
+
+    async def test_anotherOriginGetsNothing(self) -> None:
+        self.start(cors={"origins": ["https://app.example"]})
+        for method in ("OPTIONS", "GET"):
+            answer = await self.ask(method, "/v1/models", [KEY, ("Origin", "https://evil.example")])
+            self.assertIsNone(self.allowed(answer))
+
+    async def test_listsHealthAndRefusalsMayBeRead(self) -> None:
+        self.start(cors={"origins": ["*"]})
+        for method, target, headers, status in (
+            ("GET", "/v1/models", [KEY, ORIGIN], 200),
+            ("GET", "/healthz", [ORIGIN], 200),
+            ("GET", "/v1/models", [ORIGIN], 401),
+            ("POST", CHAT, [ORIGIN], 401),
+        ):
+            answer = await self.ask(method, target, headers, b"{}" if method == "POST" else None)
+            self.assertEqual((answer.status, self.allowed(answer)), (status, "*"), target)
+
+    async def test_passthroughPathsTakeNoPart(self) -> None:
+        self.up.script = lambda seen: seen.reply(200, b"{}", headers=[("Access-Control-Allow-Origin", "*")])
+        self.start(cors={"origins": ["*"]})
+        for target in ("/api/user", "/threads/T-1", "/auth/x", "/nowhere"):
+            options = await self.ask("OPTIONS", target, [KEY, ORIGIN])
+            self.assertEqual((options.status, options.body, self.allowed(options)), (403, b"", None), target)
+            self.assertIsNone(self.allowed(await self.ask("GET", target, [KEY, ORIGIN])), target)
+        self.assertEqual({seen.method for seen in self.up.requests}, {"GET"})
+
+
+class QuestionTests(FaceCase):
+    """Calls to /api/internal that the daemon has its own mind about."""
+
+    def question(self, request_id: Any) -> bytes:
+        return json.dumps({"method": "getCreditsByRequestId", "params": {"requestId": request_id}}, indent=1).encode()
+
+    async def test_whatOwnKeysServedCostsNothing(self) -> None:
+        self.start()
+        await self.ask("POST", CHAT, [KEY, ("X-Amp-Client-Request-Id", "r-1")], b'{"model":"gpt-9"}')
+        answer = await self.ask("POST", CREDITS, body=self.question("r-1"))
+        self.assertEqual(answer.json(), {"ok": True, "result": {"credits": 0}})
+        self.assertEqual(self.up.requests, [])
+
+    async def test_everyOtherQuestionGoesOnByteForByte(self) -> None:
+        self.up.script = lambda seen: seen.reply(200, b'{"ok":true,"result":{"credits":7}}')
+        self.start()
+        await self.ask("POST", CHAT, [KEY, ("X-Amp-Client-Request-Id", "r-1")], b'{"model":"nobody"}')
+        self.up.requests.clear()
+        asked = [self.question("r-1"), self.question("r-2"), self.question(5), b"not json", b"[1]", b"", b"\xff\xfe"]
+        for body in asked:
+            answer = await self.ask("POST", CREDITS, body=body)
+            self.assertEqual(answer.json()["result"]["credits"], 7)
+        self.assertEqual([seen.body for seen in self.up.requests], asked)
+
+    async def test_anAbsurdQuestionIsTooLarge(self) -> None:
+        self.start()
+        answer = await self.ask("POST", CREDITS, body=b"x" * 70_000)
+        self.assertEqual(answer.status, 413)
+        self.assertEqual(self.up.requests, [])
+
+    async def test_theQuestionNeedsAKeyToo(self) -> None:
+        self.start()
+        self.assertEqual((await self.ask("POST", CREDITS, [], self.question("r-1"))).status, 401)
+
+    async def test_configuredFeaturesAreTakenOutOfUserInfo(self) -> None:
+        self.up.script = lambda seen: seen.reply(200, FEATURES)
+        self.start(strip_features=["thread-actors-tui"])
+        answer = await self.ask("POST", USER, body=b'{"method":"getUserInfo"}')
+        self.assertEqual(answer.body, b'{"ok":true,"result":{"id":1,"features":[{"name":"a"}]}}')
+        self.assertEqual(answer.header("Content-Length"), str(len(answer.body)))
+        for target in ("/api/internal?loadPlugins", "/api/internal/x?getUserInfo"):
+            self.assertEqual((await self.ask("POST", target, body=b"{}")).body, FEATURES)
+
+    async def test_aCompressedAnswerIsStrippedToo(self) -> None:
+        packed = gzip.compress(FEATURES)
+        self.up.script = lambda seen: seen.reply(200, packed, headers=[("Content-Encoding", "gzip")])
+        self.start(strip_features=["thread-actors-tui"])
+        answer = await self.ask("POST", USER, body=b"{}")
+        self.assertNotIn(b"thread-actors-tui", answer.body)
+        self.assertIsNone(answer.header("Content-Encoding"))
+
+    async def test_withoutTheSettingUserInfoIsLeftAlone(self) -> None:
+        self.up.script = lambda seen: seen.reply(200, FEATURES)
+        self.start()
+        self.assertEqual((await self.ask("POST", USER, body=b"{}")).body, FEATURES)
+
+
+class CreditsPolicyTests(FaceCase):
+    async def test_actorsAndWebSocketsCanBeStopped(self) -> None:
+        self.start(credits={"allow": ["*"], "passthrough": False})
+        for method, target, headers in (
+            ("GET", "/actors/gateway/threadActor/websocket/?x", [KEY, *UPGRADE]),
+            ("POST", "/api/thread-actors", [KEY]),
+            ("GET", "/api/user", [KEY, *UPGRADE]),
+        ):
+            answer = await self.ask(method, target, headers)
+            self.assertEqual(answer.status, 403, target)
+            self.assertIn("ampcode.credits.passthrough", answer.json()["error"])
+        self.assertEqual(self.up.requests, [])
+        self.assertEqual((await self.ask("GET", "/api/user")).status, 200)
+
+    async def test_aDeniedModelNamesItselfAndTheLine(self) -> None:
+        self.start(credits="deny")
+        answer = await self.ask("POST", CHAT, body=b'{"model":"ghost"}')
+        message = answer.json()["error"]["message"]
+        self.assertEqual(answer.status, 503)
+        self.assertIn("No provider available for model: ghost", message)
+        self.assertIn("llmux.yaml:", message)
+        self.assertEqual(self.up.requests, [])
+
+    async def test_theDaysBudgetEnds(self) -> None:
+        self.start(credits={"allow": ["*"], "daily-requests": 1})
+        statuses = [(await self.ask("POST", CHAT, body=b'{"model":"ghost"}')).status for _ in range(2)]
+        self.assertEqual(statuses, [200, 503])
+
+
+class OverflowTests(FaceCase):
+    async def test_anAnswerAboveTheLimitPassesUnchangedWithAWarning(self) -> None:
+        body = b'{"model":"gpt-9","x":"' + b"y" * 5000 + b'"}'
+        self.local.script = lambda seen: seen.reply(200, body)
+        self.start(limits={"response": 2048}, model_mappings=[{"from": "asked", "to": "gpt-9"}])
+        answer = await self.ask("POST", CHAT, body=b'{"model":"asked"}')
+        self.assertEqual((answer.body, answer.complete), (body, True))
+        (warning,) = self.harness.problems()
+        self.assertIn("limits.response", warning["log_format"])
