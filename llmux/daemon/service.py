@@ -40,6 +40,7 @@ from llmux.wire.pool import Pool
 from llmux.wire.server import HTTPServer, ServerSettings
 
 DRAIN_LOOK = 0.05
+IDLE_GRACE = 5.0
 
 
 def server_settings(config: Config) -> ServerSettings:
@@ -106,6 +107,7 @@ class DaemonService(MultiService):
         self._notifier = Notifier(os.environ, reactor)
         self._forget_pidfile = forget_pidfile
         self._handover: Handover | None = None
+        self._replaced = False
         self.reloader: Reloader | None = None
         if config.path is not None and content is not None:
             file = WatchedFile(config.path, hashlib.sha256(content).hexdigest())
@@ -176,9 +178,13 @@ class DaemonService(MultiService):
     def _hand_over(self) -> None:
         """Start a new process that takes the sockets; this one drains once the new one serves."""
         if self._handover is None:
-            self._handover = Handover(self._sockets(), self._reactor, self._reactor.stop)
+            self._handover = Handover(self._sockets(), self._reactor, self._give_way)
         self._forget_pidfile()
         self._handover.begin()
+
+    def _give_way(self) -> None:
+        self._replaced = True
+        self._reactor.stop()
 
     def _sockets(self) -> dict[str, int]:
         """Description to descriptor of every TCP socket; a Unix socket is a file, which its next owner makes anew."""
@@ -202,6 +208,12 @@ class DaemonService(MultiService):
         """Stop listening, let requests end for at most `timeouts.drain`, then cut what is left."""
         return Deferred.fromCoroutine(self._stop())
 
+    async def _answer_idle_clients(self, deadline: float) -> None:
+        """Answer what clients still send on kept connections, and end each with its answer: nobody meets a reset."""
+        self.server.drain(close_idle=False)
+        while self.server.connections and self._reactor.seconds() < deadline:
+            await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
+
     async def _stop(self) -> None:
         if self._looking is not None and self._looking.running:
             self._looking.stop()
@@ -209,8 +221,10 @@ class DaemonService(MultiService):
         self._notifier.stopping()
         for listener in self.listeners:
             await maybeDeferred(listener.stopService)
-        self.server.drain()
         deadline = self._reactor.seconds() + self.face.current.config.timeouts.drain
+        if self._replaced:
+            await self._answer_idle_clients(min(deadline, self._reactor.seconds() + IDLE_GRACE))
+        self.server.drain()
         while self.server.busy and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
         cut = self.server.busy

@@ -126,11 +126,15 @@ class HTTPServer(Factory[ServerChannel]):
         """The moment that is surely `seconds` away, though `now` may be a tick old."""
         return self.now + seconds + TICK
 
-    def drain(self) -> None:
-        """Let every further answer end its connection; close those on which nothing is under way."""
+    def drain(self, close_idle: bool = True) -> None:
+        """Let every further answer end its connection; `close_idle` also closes those on which nothing is under way.
+
+        A client may be sending on an idle connection just when it is closed; without `close_idle` it is answered.
+        """
         self.draining = True
-        for channel in list(self.connections):
-            channel.close_if_idle()
+        if close_idle:
+            for channel in list(self.connections):
+                channel.close_if_idle()
 
     def abort(self) -> None:
         """End every connection now."""
