@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config.model import MIB, Config, Limits, Retry, Streaming, Timeouts
+from llmux.config.model import MIB, Config, Limits, Retry, Streaming, Timeouts, UsageConfig
 from tests.configuring import config, problems, warnings
 
 
@@ -72,3 +72,16 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual((found.removed_betas, found.translate_strict), (("x-1",), True))
         self.assertEqual(config("removed-betas: []").removed_betas, ())
         self.assertEqual(config("{}").removed_betas, Config().removed_betas)
+
+    def test_usage(self) -> None:
+        self.assertEqual(config("usage: {}").usage, UsageConfig(True, 400, None))
+        found = config("usage: {enabled: false, retention-days: 30, prices: p.yaml}").usage
+        self.assertEqual(found, UsageConfig(False, 30, "p.yaml"))
+        self.assertEqual(
+            problems("usage: {retention-days: 0, price: x, prices: ''}"),
+            [
+                "1:25: usage.retention-days: must be between 1 and 36500",
+                "1:28: usage.price: unknown key; did you mean prices?",
+                "1:46: usage.prices: must not be blank",
+            ],
+        )

@@ -134,6 +134,7 @@ class ShippedFilesTests(SynchronousTestCase):
             "cors_origins",
             "removed_betas",
             "translate_strict",
+            "usage",
         ):
             self.assertEqual(getattr(found, name), getattr(usual, name), name)
 

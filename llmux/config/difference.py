@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-from llmux.config.model import AmpcodeConfig, Config, Limits, Retry, Streaming, Timeouts
+from llmux.config.model import AmpcodeConfig, Config, Limits, Retry, Streaming, Timeouts, UsageConfig
 
 _NOT_CONFIGURED = {"path", "digest", "warnings", "line", "name"}
 _KEYS = {
@@ -18,7 +18,7 @@ _KEYS = {
     "retry.rounds": "request-retry",
     "retry.max-interval": "max-retry-interval",
 }
-_SECTIONS = (AmpcodeConfig, Limits, Retry, Streaming, Timeouts)
+_SECTIONS = (AmpcodeConfig, Limits, Retry, Streaming, Timeouts, UsageConfig)
 
 
 def changes(old: Config, new: Config) -> tuple[str, ...]:

@@ -12,11 +12,22 @@ from llmux.config.ampcode import OLDER, ampcode
 from llmux.config.credential import client_keys
 from llmux.config.document import compose
 from llmux.config.endpoint import LOOPBACK, from_host, listen, protected
-from llmux.config.model import AmpcodeConfig, Config, Limits, ProviderConfig, Retry, Streaming, Timeouts
+from llmux.config.model import AmpcodeConfig, Config, Limits, ProviderConfig, Retry, Streaming, Timeouts, UsageConfig
 from llmux.config.problem import At, Ledger
 from llmux.config.provider import providers
 from llmux.config.reader import Fault, Reader, Value, boolean, fields, held, integer, one_or_list, text
-from llmux.config.section import cooldown, cors, limits, removed_betas, routing, section, streaming, timeouts, translate
+from llmux.config.section import (
+    cooldown,
+    cors,
+    limits,
+    removed_betas,
+    routing,
+    section,
+    streaming,
+    timeouts,
+    translate,
+    usage,
+)
 
 PORT = 8317
 _SCHEMA: dict[str, Reader[Any]] = {
@@ -38,6 +49,7 @@ _SCHEMA: dict[str, Reader[Any]] = {
     "cors": cors,
     "removed-betas": removed_betas,
     "translate": translate,
+    "usage": usage,
     "openai-compatibility": goproxy.compatible,
     "generative-language-api-key": goproxy.bare_keys,
     **{name: goproxy.keys_section(kind) for name, kind in goproxy.SECTIONS.items()},
@@ -64,6 +76,7 @@ def load(source: str, path: str, environ: Mapping[str, str]) -> Config:
         timeouts=Timeouts(**found.get("timeouts", {})),
         limits=_limits(root, found),
         streaming=Streaming(**found.get("streaming", {})),
+        usage=UsageConfig(**found.get("usage", {})),
         path=path,
         digest=hashlib.sha256(source.encode()).hexdigest()[:12],
         **_settings(found),

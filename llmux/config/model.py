@@ -153,6 +153,15 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class UsageConfig:
+    """Whether a ledger of tokens and requests is kept, for how many days, and the file with the user's own prices."""
+
+    enabled: bool = True
+    retention_days: int = 400
+    prices: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One generation of the configuration; `digest` identifies its text, `warnings` are for people."""
 
@@ -164,6 +173,7 @@ class Config:
     limits: Limits = Limits()
     streaming: Streaming = Streaming()
     retry: Retry = Retry()
+    usage: UsageConfig = UsageConfig()
     strategy: str = "round-robin"
     session_affinity: bool = True
     cooldown_max: float = 3600.0

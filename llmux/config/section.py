@@ -81,6 +81,7 @@ routing = section(
     {"session-affinity-ttl": _ELSEWHERE, "session-affinity-subagents": _ELSEWHERE},
 )
 cooldown = section({"max": _SECONDS_OR_OFF})
+usage = section({"enabled": boolean, "retention-days": integer(1, 36_500), "prices": filled})
 cors = section({"origins": list_of(origin)})
 translate = section({"strict": boolean})
 removed_betas = list_of(filled)
