@@ -25,6 +25,11 @@ class Blame:
     lasting: bool = False
     wait: float | None = None
 
+    @property
+    def of_key(self) -> bool:
+        """Whether the key itself is of no use, so that another one is asked whatever the status was."""
+        return self.reason in ("unauthorized", "quota")
+
 
 def blame(status: int, headers: RawHeaders, body: bytes, now: float) -> Blame | None:
     """Judge an answer with an error status; None when it is the request's own fault.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from llmux.config.model import ProviderConfig
@@ -155,6 +155,10 @@ class Credentials:
         for entry in self._entries_of(chosen, model):
             entry.probe_until = now + PROBE_SECONDS
         return chosen
+
+    def whose_turn(self, providers: tuple[str, ...], weights: Sequence[int]) -> str:
+        """Which of several equal providers is asked first, by weight; credentials themselves are equal."""
+        return self._turns.pick(providers, providers, weights)
 
     def several(self, provider: str) -> bool:
         """Whether a provider has more than one credential, so that it matters which one is taken."""

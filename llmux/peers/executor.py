@@ -1,13 +1,14 @@
 """Sends a model request to its candidates in order until one answers (DESIGN D-42).
 
 A failure before the answer was committed moves on to the next credential or candidate; nothing is sent again once a
-byte of an answer went to the client, and never does a request go from own keys to credits: the plan holds none.
+byte of an answer went to the client, and never does a request go from own keys to credits: the plan holds none. What
+each failure leads to stands in docs/failover.md.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from math import ceil
 from random import uniform
 from secrets import token_hex
 from typing import Any
@@ -16,104 +17,41 @@ import msgspec
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger
+from twisted.logger import Logger, LogLevel
 
 from llmux.formats.count import decode_count, estimate
 from llmux.formats.losses import RequestRefused
-from llmux.headers import media_type
-from llmux.peers.call import ModelCall, key_text, native_request
+from llmux.headers import RawHeaders, media_type
+from llmux.peers.blame import Blame
+from llmux.peers.call import ModelCall, native_request
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
-from llmux.peers.redacted import redacted
 from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
 from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
+from llmux.peers.tries import Answer, Tries, let_go
 from llmux.peers.vault import Vault
 from llmux.routing.decision import Attempt
 from llmux.wire.outgoing import OutgoingRequest, UpstreamFailure
-from llmux.wire.response_head import ResponseHead
 
 _NO_CONNECTION = frozenset({"connect", "dns", "tls", "connect-timeout", "tls-timeout"})
 _MOVES_ON = frozenset({401, 408, 425, 429, 529})
+_DIED_IN_THE_ANSWER = frozenset({"cut", "idle-timeout"})
 LONG_BODY = 256 * 1024
-MOST_STEPS = 8
 InThread = Callable[..., Deferred[Any]]
 Send = Callable[[OutgoingRequest], Exchange]
 
 
-@dataclass(slots=True)
-class Answer:
-    """An answer that is going to the client: its head, whose it is, and where its body comes from.
+class Executor:
+    """Tries candidates; `send` puts a request on the wire and `demo` answers for the built-in provider.
 
-    `story` tells in a few words what was tried before, empty when nothing was.
+    `least_level` is the least important level that anybody reads: a record of each request that succeeded is debug.
     """
 
-    exchange: Exchange
-    head: ResponseHead
-    provider: Provider
-    credential: Credential
-    attempt: Attempt
-    changed: bool
-    translation: Translation | None = None
-    story: str = ""
-
-    @property
-    def secrets(self) -> tuple[str | None, ...]:
-        """What must not come back to the client in a header or an error body."""
-        return (key_text(self.credential.key),)
-
-
-class ProviderUnreachable(Exception):
-    """No candidate gave an answer; `failure` is what happened to the last one."""
-
-    def __init__(self, provider: Provider, failure: UpstreamFailure) -> None:
-        super().__init__(f"{provider.config.name}: {failure}")
-        self.provider = provider
-        self.failure = failure
-
-
-@dataclass(slots=True)
-class _Failures:
-    """What went wrong so far, and which of it the client should read in the end."""
-
-    answer: Answer | None = None
-    refused: RequestRefused | None = None
-    unreachable: ProviderUnreachable | None = None
-    steps: list[str] = field(default_factory=list)
-
-    def note(self, provider: str, what: str) -> None:
-        """Remember one failed try for the story."""
-        if len(self.steps) < MOST_STEPS:
-            self.steps.append(f"{provider} ({what})")
-
-    @property
-    def story(self) -> str:
-        """What was tried in vain."""
-        return "tried " + ", ".join(self.steps) if self.steps else ""
-
-    def add_answer(self, answer: Answer) -> None:
-        """Keep the last answer; one about a bad key of ours only while there is nothing better."""
-        if self.answer is None or answer.head.status != 401:
-            self.answer = answer
-
-    def result(self) -> Answer:
-        """The answer to pass on, or the exception that says what happened."""
-        if self.answer is not None:
-            self.answer.story = self.story
-            return self.answer
-        problem = self.unreachable or self.refused
-        if problem is None:
-            raise RuntimeError("nothing was tried")
-        raise problem
-
-
-class Executor:
-    """Tries candidates; `send` puts a request on the wire and `demo` answers for the built-in provider."""
-
-    log = Logger()
+    log = Logger(namespace="llmux.tries")
 
     def __init__(
         self,
@@ -132,6 +70,7 @@ class Executor:
         self._sessions = sessions
         self._clock = clock
         self._in_thread = in_thread
+        self.least_level = LogLevel.debug
 
     async def answer(self, call: ModelCall) -> Answer:
         """The first answer worth passing on, else the most useful error.
@@ -139,83 +78,134 @@ class Executor:
         Raises ProviderUnreachable when no candidate answered at all, RequestRefused when none can be asked. Cancelling
         it aborts the request under way and blames no credential.
         """
-        failures = _Failures()
         retry = call.generation.config.retry
-        began = self._clock.seconds()
+        tries = Tries(call, self._clock.seconds(), patience(call))
         for number in range(retry.rounds + 1):
             if number:
                 pause = self._pause_before(call, number, retry.max_interval)
-                if self._clock.seconds() - began + pause > patience(call):
+                if pause >= tries.left(self._clock.seconds()):
                     break
-                await deferLater(self._clock, pause, lambda: None)
-            answer = await self._round(call, failures, began)
+                await self._wait(pause, tries)
+            answer = await self._round(tries, last=number == retry.rounds)
             if answer is not None:
-                answer.story = failures.story
                 return answer
-            if failures.answer is None and failures.unreachable is None:
+            if not tries.mendable:
                 break
-        return failures.result()
+        return tries.result()
 
-    async def _round(self, call: ModelCall, failures: _Failures, began: float) -> Answer | None:
-        """Ask each candidate once; None when all failed in a way that a later round may mend."""
-        plan = Plan(call, self._credentials, self._sessions.preferred(call))
+    async def _wait(self, seconds: float, tries: Tries) -> None:
+        """Pause between two rounds; a client that leaves then leaves no connection behind."""
+        try:
+            await deferLater(self._clock, seconds, lambda: None)
+        except CancelledError:
+            if tries.answer is not None:
+                let_go(tries.answer)
+            raise
+
+    async def _round(self, tries: Tries, last: bool) -> Answer | None:
+        """Ask each candidate; None when all failed in a way that a later round may mend."""
+        plan = Plan(tries.call, self._credentials, self._sessions)
         step = plan.next()
         while step is not None:
-            answer = await self._attempt(call, step, plan, failures)
+            try:
+                answer = await self._attempt(tries, step, plan, last)
+            except CancelledError:
+                self._credentials.abandoned(step.credential, step.model)
+                if tries.answer is not None:
+                    let_go(tries.answer)
+                raise
             if answer is not None:
-                self._sessions.remember(call, answer.credential)
+                answer.story = tries.story
+                if tries.answer is not None and tries.answer is not answer:
+                    let_go(tries.answer)
                 return answer
-            if self._clock.seconds() - began > patience(call):
+            if tries.left(self._clock.seconds()) <= 0:
                 return None
             step = plan.next()
         return None
 
-    async def _attempt(self, call: ModelCall, step: Step, plan: Plan, failures: _Failures) -> Answer | None:
+    async def _attempt(self, tries: Tries, step: Step, plan: Plan, last: bool) -> Answer | None:
         """One request; None, with the failure noted, when another candidate should be asked."""
-        name, model = step.provider.config.name, step.model
+        call, name, model = tries.call, step.provider.config.name, step.model
         try:
-            answer = await self._try(call, step.attempt, step.provider, step.credential)
-            status, text = answer.head.status, b""
-            if status < 400 and plan.more():
-                status, text = await self._look_at_the_beginning(call, answer)
+            answer = await self._try(tries, step)
+            status = answer.head.status
+            if status < 400 and (plan.more() or not last):
+                status = await self._look_at_the_beginning(call, answer)
         except RequestRefused as problem:
             # Another candidate may understand what this one cannot even be told.
             self._credentials.abandoned(step.credential, model)
-            failures.refused = problem
-            failures.note(name, "cannot express it")
+            plan.skip()
+            tries.refused = problem
+            tries.note(name, "cannot express it")
             return None
         except UpstreamFailure as failure:
-            self._note_failure(step, failure)
-            failures.unreachable = ProviderUnreachable(step.provider, failure)
-            failures.note(name, failure.kind)
+            self._without_answer(tries, step, plan, failure)
             return None
         if status < 400:
             self._credentials.succeeded(step.credential, model)
-            return answer
-        if not moves_on(status) or not (plan.more() or call.generation.config.retry.rounds):
-            self._credentials.failed(step.credential, model, status, answer.head.headers, text)
+            self._sessions.remember(call, step.credential)
+            self._record(step, str(answer.head.status), sent=True, level=LogLevel.debug)
             return answer
         saved = SavedExchange(answer.exchange, self._clock)
-        body = await saved.read()
-        self._credentials.failed(step.credential, model, status, answer.head.headers, body)
         answer.exchange = saved
-        failures.add_answer(answer)
-        failures.note(name, str(status))
-        self.log.info("{provider} answered {status} for {model}", provider=name, status=status, model=model)
+        found = self._credentials.failed(step.credential, model, status, answer.head.headers, await saved.read())
+        answer.advice = advice(answer.head.headers, found)
+        self._record(step, str(status), sent=True, level=LogLevel.info)
+        if not moves_on(status) and not (found is not None and found.of_key):
+            return answer
+        tries.note(name, str(status))
+        tries.keep(answer)
+        if tries.answer is answer and (plan.more() or not last):
+            saved.give_up()
         return None
 
-    async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> tuple[int, bytes]:
+    def _without_answer(self, tries: Tries, step: Step, plan: Plan, failure: UpstreamFailure) -> None:
+        """A candidate gave no answer that could be passed on: who is to blame, and what the client is told."""
+        name, model = step.provider.config.name, step.model
+        seconds = bound(failure, step.provider)
+        if failure.kind == "aborted":
+            # The other tries have used up the client's patience: that is no fault of this one.
+            self._credentials.abandoned(step.credential, model)
+            failure = UpstreamFailure("first-byte-timeout", "all tries together", sent=failure.sent)
+            seconds = tries.patience
+        elif failure.kind in _NO_CONNECTION:
+            self._credentials.unreachable(name, failure.kind)
+            plan.leave_out(name)
+        else:
+            self._credentials.failed(step.credential, model, 504 if failure.kind.endswith("-timeout") else 502, [])
+        tries.fail(step.provider, failure, seconds)
+        tries.note(name, failure.kind)
+        self._record(step, str(failure), sent=failure.sent, level=LogLevel.warn)
+
+    def died(self, answer: Answer, failure: UpstreamFailure) -> None:
+        """An answer that was on its way to the client broke off: the next request rather goes elsewhere."""
+        if failure.kind in _DIED_IN_THE_ANSWER:
+            self._credentials.failed(answer.credential, answer.attempt.candidate.model, 502, [])
+
+    def _record(self, step: Step, outcome: str, *, sent: bool, level: Any) -> None:
+        """One line for each request to a provider; the key is told by its place in the list."""
+        if level < self.least_level:
+            return
+        self.log.emit(
+            level,
+            "{provider}, key {key}, for {model}: {outcome}",
+            component="llmux-try",
+            provider=step.provider.config.name,
+            key=step.credential.number + 1,
+            model=step.model,
+            outcome=outcome,
+            sent=sent,
+        )
+
+    async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> int:
         """Wait for the first event; an error in disguise counts as the status that it should have had (DESIGN D-42)."""
         streaming = call.generation.config.streaming
         stream = media_type(answer.head.headers) == b"text/event-stream"
         opening = Opening(answer.exchange, stream, self._clock, streaming.hold_ms / 1000, streaming.hold_bytes)
-        try:
-            found = await opening.verdict
-        except CancelledError:
-            self._credentials.abandoned(answer.credential, answer.attempt.candidate.model)
-            raise
+        found = await opening.verdict
         answer.exchange = opening
-        return (answer.head.status, b"") if found is None else (found.status, found.body)
+        return answer.head.status if found is None else found.status
 
     def _pause_before(self, call: ModelCall, number: int, longest: float) -> float:
         """Seconds before another round: until somebody is ready, doubling, and with jitter."""
@@ -223,9 +213,10 @@ class Executor:
             self._credentials.ready_in(attempt.candidate.provider, attempt.candidate.model)
             for attempt in call.decision.attempts
         )
-        return min(max(ready, 2.0 ** (number - 1)), longest) * uniform(0.8, 1.2)
+        return min(max(ready, 2.0 ** (number - 1)) * uniform(0.8, 1.2), longest)
 
-    async def _try(self, call: ModelCall, attempt: Attempt, provider: Provider, credential: Credential) -> Answer:
+    async def _try(self, tries: Tries, step: Step) -> Answer:
+        call, attempt, provider, credential = tries.call, step.attempt, step.provider, step.credential
         translation = None
         changed = False
         if provider.config.kind == "demo":
@@ -236,14 +227,20 @@ class Executor:
         else:
             request, translation = await self._translate(call, provider, credential, attempt)
             exchange = self._send(request)
+        # The first try has the clocks of its own provider; the others have what is left of the client's patience.
+        late = None
+        if tries.sent:
+            late = self._clock.callLater(max(tries.left(self._clock.seconds()), 0.0), exchange.abort)
+        tries.sent += 1
         try:
             head = await exchange.head
         except CancelledError:
             exchange.abort()
-            self._credentials.abandoned(credential, attempt.candidate.model)
             raise
-        safe = redacted(exchange, head.status, (key_text(credential.key),))
-        return Answer(safe, head, provider, credential, attempt, changed, translation)
+        finally:
+            if late is not None and late.active():
+                late.cancel()
+        return Answer(exchange, head, provider, credential, attempt, changed, translation)
 
     async def _translate(
         self, call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt
@@ -267,6 +264,8 @@ class Executor:
         credential = self._credentials.take(candidate.provider, candidate.model, last_resort=True)
         question = None if credential is None else count_request(call, request, provider, credential, attempt)
         if credential is None or question is None:
+            if credential is not None:
+                self._credentials.abandoned(credential, candidate.model)
             return estimate(request), attempt, True
         exchange = self._send(question)
         try:
@@ -275,29 +274,23 @@ class Executor:
             counted = decode_count(SPOKEN[provider.config.kind], msgspec.json.decode(answer))
         except CancelledError:
             exchange.abort()
+            self._credentials.abandoned(credential, candidate.model)
             raise
         except (UpstreamFailure, msgspec.MsgspecError, ValueError) as problem:
             self.log.info("{provider} did not count: {kind}", provider=candidate.provider, kind=type(problem).__name__)
+            self._credentials.abandoned(credential, candidate.model)
             counted = None
         else:
             if head.status >= 400:
                 self._credentials.failed(credential, candidate.model, head.status, head.headers, answer)
                 counted = None
+            else:
+                self._credentials.succeeded(credential, candidate.model)
         return (estimate(request), attempt, True) if counted is None else (counted, attempt, False)
 
     def _ask_demo(self, call: ModelCall, attempt: Attempt) -> Exchange:
         verb = call.action or call.verb
         return self._demo.send(call.protocol, verb, attempt.candidate.model, call.body, call.target)
-
-    def _note_failure(self, step: Step, failure: UpstreamFailure) -> None:
-        name, model, credential = step.provider.config.name, step.model, step.credential
-        if failure.kind == "aborted":
-            self._credentials.abandoned(credential, model)
-        elif failure.kind in _NO_CONNECTION:
-            self._credentials.unreachable(name, failure.kind)
-        else:
-            self._credentials.failed(credential, model, 502, [])
-        self.log.warn("{provider} failed for {model}: {failure}", provider=name, model=model, failure=str(failure))
 
 
 def _translate(
@@ -313,10 +306,25 @@ def _translate(
 
 
 def patience(call: ModelCall) -> float:
-    """Seconds that a client waits for its first byte, all tries together."""
-    return call.generation.config.timeouts.first_byte
+    """Seconds that a client waits for its first byte, all tries together: the longest that a candidate may take."""
+    providers = call.generation.providers
+    allowed = [providers[attempt.candidate.provider].clocks.first_byte for attempt in call.decision.attempts]
+    return max(call.generation.config.timeouts.first_byte, *allowed)
 
 
 def moves_on(status: int) -> bool:
     """Whether another candidate is asked after this status (DESIGN D-42)."""
     return status in _MOVES_ON or status >= 500
+
+
+def bound(failure: UpstreamFailure, provider: Provider) -> float:
+    """The seconds that ran out, by the provider's clocks; 0 for a failure that is no timeout."""
+    seconds: float = getattr(provider.clocks, failure.kind.removesuffix("-timeout").replace("-", "_"), 0.0)
+    return seconds
+
+
+def advice(headers: RawHeaders, found: Blame | None) -> RawHeaders:
+    """When to come back, for a client whose provider said it in a way of its own (reset headers, RetryInfo)."""
+    if found is None or found.wait is None or any(name.lower() == b"retry-after" for name, _ in headers):
+        return []
+    return [(b"Retry-After", b"%d" % ceil(found.wait))]

@@ -18,10 +18,11 @@ from llmux.rewrite.sse import EventReader
 from llmux.wire.outgoing import Receiver, UpstreamFailure
 from llmux.wire.response_head import ResponseHead
 
-_ERROR_BODY = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
+_ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
 _STATUS = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d{3})\b')
 _OVERLOADED, _RATE = re.compile(rb"overloaded|UNAVAILABLE"), re.compile(rb"rate_limit|RESOURCE_EXHAUSTED")
+_ERROR_NAMES = frozenset((b"error", b"response.failed"))
 BODY_PREFIX = 64
 
 
@@ -50,6 +51,7 @@ class Opening:
         self._end: RawHeaders | None = None
         self._failure: UpstreamFailure | None = None
         self._receiver: Receiver | None = None
+        self._paused = False
         self._timer: IDelayedCall | None = clock.callLater(seconds, self._settle, None)
         exchange.relay(self)
 
@@ -80,7 +82,7 @@ class Opening:
         for event in self._reader.feed(data):
             if event.data is None:
                 continue
-            if event.name == b"error" or _ERROR_EVENT.match(event.data):
+            if event.name in _ERROR_NAMES or _ERROR_EVENT.match(event.data):
                 return disguised(event.data)
             if event.name != b"ping":
                 self._settle(None)
@@ -127,24 +129,29 @@ class Opening:
         self._receiver = receiver
         for piece in held:
             receiver.data(piece)
+            if self._receiver is None:
+                return
         if self._failure is not None:
             receiver.failed(self._failure)
         elif self._end is not None:
             receiver.end(self._end)
-        else:
+        elif not self._paused:
             self._exchange.resume()
 
     def pause(self) -> None:
         """Stop reading the answer."""
+        self._paused = True
         self._exchange.pause()
 
     def resume(self) -> None:
         """Go on after `pause`."""
+        self._paused = False
         self._exchange.resume()
 
     def abort(self) -> None:
         """Give the answer up."""
         self._stop_timer()
+        self._receiver = None
         self._exchange.abort()
         if not self.verdict.called:
             self.verdict.errback(CancelledError())

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Iterator
+from itertools import groupby
+from typing import NamedTuple, Protocol
 
 from llmux.peers.call import ModelCall
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.generation import Provider
 from llmux.routing.decision import Attempt
+
+
+class Affinity(Protocol):
+    """Who answered the conversation of a request before."""
+
+    def preferred(self, call: ModelCall, provider: str) -> Credential | None: ...
+
+    def latest(self, call: ModelCall, providers: tuple[str, ...]) -> str | None: ...
 
 
 class Step(NamedTuple):
@@ -24,54 +33,85 @@ class Step(NamedTuple):
         return self.attempt.candidate.model
 
 
-@dataclass(slots=True)
 class Plan:
     """Gives each candidate's credentials in turn.
 
     Credentials that cool down are left out, unless nothing was tried at all and nothing else is left: then the one
-    that is ready soonest is tried rather than to fail (DESIGN D-27). `preferred` is the credential that a session had
-    before.
+    that is ready soonest is tried rather than to fail (DESIGN D-27). A conversation keeps the credential that it had
+    with each provider. With the strategy `weighted` the first of several equal candidates is chosen by weight.
     """
 
-    call: ModelCall
-    credentials: Credentials
-    preferred: Credential | None = None
-    _at: int = 0
-    _tried: dict[int, set[Credential]] = field(default_factory=dict)
-    _last_resort: bool = False
+    def __init__(self, call: ModelCall, credentials: Credentials, affinity: Affinity) -> None:
+        self._call = call
+        self._credentials = credentials
+        self._affinity = affinity
+        self._attempts = (
+            [*self._by_weight()] if call.generation.config.strategy == "weighted" else call.decision.attempts
+        )
+        self._at = 0
+        self._tried: dict[int, set[Credential]] = {}
+        self._left_out: set[str] = set()
+        self._last_resort = False
 
     def next(self) -> Step | None:
         """The next step, None when there is none left."""
-        attempts = self.call.decision.attempts
-        while self._at < len(attempts):
+        while self._at < len(self._attempts):
             step = self._take(self._at, last_resort=False)
             if step is not None:
                 return step
             self._at += 1
-        if not self._tried and not self._last_resort:
+        if not self._tried and not self._last_resort and self._attempts:
             self._last_resort = True
             return self._take(0, last_resort=True)
         return None
 
     def more(self) -> bool:
         """Whether `next` would give another step, without taking anybody's turn."""
-        attempts = self.call.decision.attempts
         return any(
-            self.credentials.any_ready(
-                attempts[at].candidate.provider, attempts[at].candidate.model, self._tried.get(at, ())
-            )
-            for at in range(self._at, len(attempts))
+            candidate.provider not in self._left_out
+            and self._credentials.any_ready(candidate.provider, candidate.model, self._tried.get(at, ()))
+            for at in range(self._at, len(self._attempts))
+            for candidate in (self._attempts[at].candidate,)
         )
 
+    def skip(self) -> None:
+        """Go on to the next candidate: this one cannot serve the request, whatever the key."""
+        self._at += 1
+
+    def leave_out(self, provider: str) -> None:
+        """Do not try this provider again: it cannot be reached, whatever the key."""
+        self._left_out.add(provider)
+
     def _take(self, at: int, last_resort: bool) -> Step | None:
-        attempt = self.call.decision.attempts[at]
+        attempt = self._attempts[at]
         candidate = attempt.candidate
+        if candidate.provider in self._left_out:
+            return None
         tried = self._tried.get(at, set())
-        preferred = self.preferred if not tried else None
-        credential = self.credentials.take(
+        preferred = None if tried else self._affinity.preferred(self._call, candidate.provider)
+        credential = self._credentials.take(
             candidate.provider, candidate.model, tried, last_resort=last_resort, preferred=preferred
         )
         if credential is None:
             return None
         self._tried[at] = {*tried, credential}
-        return Step(attempt, self.call.generation.providers[candidate.provider], credential)
+        return Step(attempt, self._call.generation.providers[candidate.provider], credential)
+
+    def _by_weight(self) -> Iterator[Attempt]:
+        """The candidates, but of those that are equal in everything but their place the one whose turn it is first."""
+        providers = self._call.generation.providers
+
+        def rank(attempt: Attempt) -> tuple[object, ...]:
+            candidate = attempt.candidate
+            priority = providers[candidate.provider].config.priority
+            return attempt.model, candidate.ready, priority, candidate.native
+
+        for _, equals in groupby(self._call.decision.attempts, rank):
+            group = list(equals)
+            names = tuple(dict.fromkeys(attempt.candidate.provider for attempt in group))
+            if len(names) > 1:
+                first = self._affinity.latest(self._call, names)
+                if first is None:
+                    first = self._credentials.whose_turn(names, [providers[name].config.weight for name in names])
+                group.sort(key=lambda attempt: attempt.candidate.provider != first)
+            yield from group

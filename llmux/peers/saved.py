@@ -1,4 +1,4 @@
-"""An error answer that was read before another candidate is asked, in case that nothing better comes."""
+"""An error answer that is read before it is passed on: its text tells who is to blame, and another may do better."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ERROR_SECONDS = 2.0
 
 
 class Exchange(Protocol):
-    """A request under way: the wire's own, the demo's, or an error that was read before."""
+    """A request under way: the wire's own, the demo's, or one whose beginning was read before."""
 
     @property
     def head(self) -> Deferred[ResponseHead]: ...
@@ -31,16 +31,23 @@ class Exchange(Protocol):
 
 
 class SavedExchange:
-    """An error answer whose body was read, up to a bound in bytes and time, so that it can be given later."""
+    """An error answer whose body was read, up to a bound in bytes and time; `relay` gives all of it, once.
+
+    What is longer, or comes later, waits on its connection until it is relayed. `give_up` closes that connection and
+    keeps what was read.
+    """
 
     def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
         self.head = exchange.head
         self._exchange = exchange
         self._pieces: list[bytes] = []
         self._size = 0
-        self._complete = False
+        self._end: RawHeaders | None = None
+        self._failure: UpstreamFailure | None = None
+        self._receiver: Receiver | None = None
+        self._paused = False
         self._done: Deferred[None] = Deferred()
-        self._timer = clock.callLater(ERROR_SECONDS, self._stop)
+        self._timer = clock.callLater(ERROR_SECONDS, self._wait)
 
     async def read(self) -> bytes:
         """Wait for the body's end or bound, and give what came."""
@@ -48,28 +55,36 @@ class SavedExchange:
         try:
             await self._done
         except CancelledError:
-            self._stop()
+            self.abort()
             raise
         return b"".join(self._pieces)
 
     def data(self, data: bytes) -> None:
         """Take a piece of the body."""
+        if self._receiver is not None:
+            self._receiver.data(data)
+            return
         self._pieces.append(data)
         self._size += len(data)
-        if self._size > ERROR_BODY:
-            self._stop()
+        if self._size > ERROR_BODY and not self._done.called:
+            self._wait()
 
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the body."""
-        self._complete = True
+        self._end = trailers
+        if self._receiver is not None:
+            self._receiver.end(trailers)
         self._settle()
 
     def failed(self, failure: UpstreamFailure) -> None:
         """Take notice that the body broke off."""
+        self._failure = failure
+        if self._receiver is not None:
+            self._receiver.failed(failure)
         self._settle()
 
-    def _stop(self) -> None:
-        self._exchange.abort()
+    def _wait(self) -> None:
+        self._exchange.pause()
         self._settle()
 
     def _settle(self) -> None:
@@ -78,20 +93,48 @@ class SavedExchange:
         if not self._done.called:
             self._done.callback(None)
 
+    @property
+    def _over(self) -> bool:
+        return self._end is not None or self._failure is not None
+
+    def give_up(self) -> None:
+        """Read no further: a body that is not complete by now ends where it is."""
+        if not self._over:
+            self._exchange.abort()
+            self._failure = UpstreamFailure("cut", "an error body that was not read to its end", answered=True)
+
     def relay(self, receiver: Receiver) -> None:
         """Give the body to the client after all; an incomplete one fails at its end."""
-        for piece in self._pieces:
+        self._receiver = receiver
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
             receiver.data(piece)
-        if self._complete:
-            receiver.end([])
-        else:
-            receiver.failed(UpstreamFailure("cut", "an error body that was not read to its end", answered=True))
+            if self._receiver is None:
+                return
+        if self._failure is not None:
+            receiver.failed(self._failure)
+        elif self._end is not None:
+            receiver.end(self._end)
+        elif not self._paused:
+            self._exchange.resume()
 
     def pause(self) -> None:
-        """There is nothing that could wait."""
+        """Stop reading what is left."""
+        self._paused = True
+        if not self._over:
+            self._exchange.pause()
 
     def resume(self) -> None:
-        """There is nothing that waited."""
+        """Go on after `pause`."""
+        self._paused = False
+        if not self._over:
+            self._exchange.resume()
 
     def abort(self) -> None:
-        """There is nothing to abort."""
+        """Give the answer up."""
+        if self._timer.active():
+            self._timer.cancel()
+        self._receiver = None
+        if not self._over:
+            self._exchange.abort()
+            self._failure = UpstreamFailure("aborted", answered=True)

@@ -27,9 +27,10 @@ from llmux.formats.neutral import Format
 from llmux.headers import RawHeaders, for_changed_body, from_provider, media_type
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
-from llmux.peers.executor import LONG_BODY, Answer, Executor, ProviderUnreachable
+from llmux.peers.executor import LONG_BODY, Executor, bound
 from llmux.peers.generation import Generation, Lasting
 from llmux.peers.served import ServedRequests
+from llmux.peers.tries import Answer, ProviderUnreachable
 from llmux.rewrite.amp_shape import ToolNames
 from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
@@ -107,7 +108,7 @@ class ModelRoutingWrapper:
             await self._on_credits(request, match, identity, generation, decision, headers, sent)
             return
         if not decision.attempts:
-            raise no_provider(want.protocol, peek.model, decision.refusal)
+            raise told(no_provider(want.protocol, peek.model, decision.refusal), self._said(decision, "", ""))
         request_id = request.header(REQUEST_ID)
         if request_id is not None:
             self._served.add(request_id)
@@ -153,35 +154,41 @@ class ModelRoutingWrapper:
         body: Body,
     ) -> None:
         """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
-        limit = generation.config.ampcode.credits.daily_requests
-        if not self._lasting.credits.charge(limit):
-            raise no_provider(match.route.protocol, decision.requested_model, None)
-        await self._passthrough.forward(
-            request,
-            generation,
-            target=match.route.credits_prefix.encode() + request.uri,
-            client_key=identity.key,
-            headers=headers,
-            body=body,
-            extra=[*self._said(decision, "upstream", decision.resolved_model), _IDENTICAL],
-        )
+        # The decision was made in this very turn, so that what it found left is still there.
+        self._lasting.credits.charge(generation.config.ampcode.credits.daily_requests)
+        said = self._said(decision, "upstream", decision.resolved_model)
+        try:
+            await self._passthrough.forward(
+                request,
+                generation,
+                target=match.route.credits_prefix.encode() + request.uri,
+                client_key=identity.key,
+                headers=headers,
+                body=body,
+                extra=[*said, _IDENTICAL],
+            )
+        except HTTPProblem as problem:
+            if isinstance(problem.__cause__, UpstreamFailure) and not problem.__cause__.sent:
+                self._lasting.credits.refund()
+            raise told(problem, said) from problem.__cause__
 
     def _said(self, decision: RoutingDecision, provider: str, model: str, story: str = "") -> RawHeaders:
         """The headers that tell the client what happened; `story` is what was tried in vain."""
         reason = f"{decision.reason}; {story}" if story else decision.reason
-        return [
+        said = [
             (b"x-llmux-route", decision.route_type.value.encode()),
             (b"x-llmux-provider", header_text(provider)),
             (b"x-llmux-model", header_text(model)),
             (b"x-llmux-reason", header_text(reason)),
         ]
+        return said if model else [said[0], said[3]]
 
     async def _count(self, request: Request, call: ModelCall) -> None:
         """Answer a counting question for a provider of another format (TRANSLATION 7.3)."""
         try:
             tokens, attempt, estimated = await self._executor.count(call)
         except RequestRefused as problem:
-            raise refusal(call.protocol, problem) from None
+            raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
         said = [*self._said(call.decision, attempt.candidate.provider, attempt.model), _TRANSLATED]
         if estimated:
             said.append((b"x-llmux-estimated", b"true"))
@@ -192,9 +199,11 @@ class ModelRoutingWrapper:
         try:
             answer = await self._executor.answer(call)
         except ProviderUnreachable as problem:
-            raise self._problem(call, problem.provider.config.name, problem.failure) from problem
+            name = problem.provider.config.name
+            said = self._said(call.decision, name, call.decision.resolved_model, problem.story)
+            raise told(unanswered(call.protocol, name, problem.failure, problem.seconds), said) from problem
         except RequestRefused as problem:
-            raise refusal(call.protocol, problem) from None
+            raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
         vigil = self._vigil(request, call, answer)
         relaying = self._relay(request, call, answer, vigil)
         # The answer is committed: nothing needs the body any more, and a stream may last for hours.
@@ -210,7 +219,10 @@ class ModelRoutingWrapper:
                 self.watch.end(vigil)
         if isinstance(relaying, TranslatedAnswer) and relaying.vault_entries:
             self._lasting.vault.put(call.client_key, relaying.vault_entries)
-        failure = str(outcome.failure) if outcome.failure is not None and not outcome.client_gone else ""
+        failure = ""
+        if outcome.failure is not None and not outcome.client_gone:
+            failure = str(outcome.failure)
+            self._executor.died(answer, outcome.failure)
         if outcome.complete and vigil is not None and vigil.ping is None and not vigil.ended_well:
             failure = "the stream ended without its format's last words"
         if failure:
@@ -229,18 +241,12 @@ class ModelRoutingWrapper:
             return None
         return Vigil(call.protocol, request)
 
-    def _problem(self, call: ModelCall, provider: str, failure: UpstreamFailure) -> Exception:
-        if failure.kind.endswith("-timeout"):
-            clocks = call.generation.providers[provider].clocks
-            seconds = getattr(clocks, failure.kind.removesuffix("-timeout").replace("-", "_"))
-            return timed_out(call.protocol, failure.kind, seconds)
-        return provider_failed(call.protocol, provider)
-
     def _relay(
         self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None
     ) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
         said = self._said(decision, answer.provider.config.name, answer.attempt.model, answer.story)
+        said += answer.advice
         if answer.translation is not None:
             return TranslatedAnswer(
                 request,
@@ -273,16 +279,22 @@ class ModelRoutingWrapper:
             spliced = answer.changed or settled.label == "spliced"
             return [*final, *said, _SPLICED if spliced else _IDENTICAL]
 
-        late = LateHead(
-            request,
-            head.status,
-            head.reason,
-            transform,
-            finished,
-            lambda: provider_failed(call.protocol, answer.provider.config.name),
-        )
+        broken: list[UpstreamFailure] = []
+
+        def last_words(failure: UpstreamFailure) -> bytes:
+            broken.append(failure)
+            return b""
+
+        def instead() -> HTTPProblem:
+            name = answer.provider.config.name
+            if not broken:
+                return told(provider_failed(call.protocol, name), said)
+            seconds = bound(broken[0], answer.provider)
+            return told(unanswered(call.protocol, name, broken[0], seconds), said)
+
+        late = LateHead(request, head.status, head.reason, transform, finished, instead)
         late.settle()
-        return Relay(answer.exchange, late, transform, watch)
+        return Relay(answer.exchange, late, transform, watch, last_words)
 
     def _log_decision(self, decision: RoutingDecision, request: Request) -> None:
         level = LEVELS[decision.route_type.level]
@@ -297,6 +309,18 @@ def refusal(protocol: str, problem: RequestRefused) -> HTTPProblem:
     """The 400 in the client's own shape for a request that cannot be carried over (TRANSLATION 2.4)."""
     answer = error_answer(problem.error, cast(Format, protocol))
     return HTTPProblem(answer.status, answer.body, answer.headers, problem.error.message)
+
+
+def unanswered(protocol: str, provider: str, failure: UpstreamFailure, seconds: float) -> HTTPProblem:
+    """What the client reads when a provider gave no answer: 504 for a clock that ran out, else 502 (SPEC R-ER-13)."""
+    if failure.kind.endswith("-timeout"):
+        return timed_out(protocol, failure.kind, seconds)
+    return provider_failed(protocol, provider)
+
+
+def told(problem: HTTPProblem, said: RawHeaders) -> HTTPProblem:
+    """The same problem with the headers that tell what was decided."""
+    return HTTPProblem(problem.status, problem.body, [*problem.headers, *said], str(problem))
 
 
 def header_text(text: str) -> bytes:
