@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass
 
 from llmux.config.model import Config, ProviderConfig, Timeouts
@@ -72,13 +73,14 @@ def build(config: Config, number: int, lasting: Lasting) -> Generation:
             origin, base_path = Origin.parse(provider.base_url)
         providers[provider.name] = Provider(provider, origin, base_path, clocks(provider.timeouts or config.timeouts))
     amp = config.ampcode
-    upstream = None
-    if amp.upstream_url:
-        origin, base_path = Origin.parse(amp.upstream_url)
-        upstream = Upstream(origin, base_path, lasting.upstream_keys, clocks(config.timeouts))
+    address = Origin.parse(amp.upstream_url) if amp.upstream_url else None
     lasting.credentials.configure(config.providers, config.strategy, config.cooldown_max)
     key = amp.upstream_api_key.reveal() if amp.upstream_api_key else None
     lasting.upstream_keys.configure(key, amp.upstream_api_keys)
+    upstream = None
+    if address is not None:
+        # A copy: a request that began before a reload must not take the new key to the old address (SPEC 17).
+        upstream = Upstream(*address, copy(lasting.upstream_keys), clocks(config.timeouts))
     directory = Directory(config.providers, cooling=lasting.credentials.cooling)
     mapper = ModelMapper(amp.model_mappings, directory.provider_names)
     limit = amp.credits.daily_requests
