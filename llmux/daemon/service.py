@@ -170,10 +170,10 @@ class DaemonService(MultiService):
     def _terminate(self, number: int, frame: object) -> None:
         """Drain on the first signal, cut on the second; the exit status is 0 when everything drained."""
         self._terminations += 1
-        if self._terminations == 1:
+        if self._terminations > 1:
+            self._reactor.callFromThread(self._cut, "by a second signal")
+        elif not self._replaced:
             self._reactor.callFromThread(self._reactor.stop)
-        else:
-            self._reactor.callFromThread(self.server.abort)
 
     def _hand_over(self) -> None:
         """Start a new process that takes the sockets; this one drains once the new one serves."""
@@ -227,13 +227,17 @@ class DaemonService(MultiService):
         self.server.drain()
         while self.server.busy and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
-        cut = self.server.busy
-        if cut:
-            self.log.warn("{cut} requests were cut after the drain time", cut=cut)
-            atexit.register(_die_by_signal)
-        self.server.abort()
+        self._cut("after the drain time")
         self.pool.abort()
         await maybeDeferred(super().stopService)
+
+    def _cut(self, why: str) -> None:
+        """Break off what is under way, and have the exit status tell that something was."""
+        cut = self.server.busy
+        if cut:
+            self.log.warn("{cut} requests were cut {why}", cut=cut, why=why)
+            atexit.register(_die_by_signal)
+        self.server.abort()
 
 
 def _die_by_signal() -> None:
