@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from llmux.config.secret import Secret
+from llmux.formats.capabilities import capabilities as known_capabilities
 from llmux.headers import RawHeaders, filter_betas, to_provider
 from llmux.peers.credentials import Credential
-from llmux.peers.endpoints import GENERATE, gemini_path, provider_path
+from llmux.peers.endpoints import COUNT, GENERATE, gemini_path, provider_path
 from llmux.peers.generation import Generation, Provider
 from llmux.rewrite.model import ModelRewriter
 from llmux.rewrite.thinking import Thinking, apply_thinking
+from llmux.rewrite.untagging import untag_request
 from llmux.routing.decision import Attempt, RoutingDecision
 from llmux.routing.suffix import interpret
 from llmux.routing.wildcard import matches
@@ -50,8 +52,9 @@ def native_request(
 ) -> tuple[OutgoingRequest, bool]:
     """The request for a provider that speaks the route's format, and whether a byte of its body was changed.
 
-    Only the spans that the decision names change: the model when the provider calls it otherwise, and the thinking
-    settings when the name carries a suffix (SPEC R-RQ-1, R-SF-5).
+    Only the spans that the decision names change: the model when the provider calls it otherwise, the thinking settings
+    when the name carries a suffix (SPEC R-RQ-1, R-SF-5), and blobs that another vendor left in the conversation
+    (TRANSLATION 2.7).
     """
     name = attempt.candidate.model
     body = call.body
@@ -59,6 +62,8 @@ def native_request(
         body = ModelRewriter(name).request(body)
     if attempt.suffix and call.verb == GENERATE and call.protocol != "completions":
         body = apply_thinking(body, call.protocol, thinking(attempt.suffix), capabilities(provider, name))
+    if call.verb == GENERATE or call.verb == COUNT:
+        body = untag_request(body, call.protocol, signs_calls(provider, name))
     changed = body is not call.body and body != call.body
     sent, plain = body, True
     if not changed and call.encoded is not None:
@@ -113,6 +118,14 @@ def thinking(suffix: str) -> Thinking | None:
             return Thinking("budget", budget=asked.budget)
         case _:
             return None
+
+
+def signs_calls(provider: Provider, model: str) -> bool:
+    """Whether a model refuses calls without a signature (TRANSLATION 2.5, `signature_required`)."""
+    if provider.config.kind != "gemini":
+        return False
+    entries = [(entry.name, entry.capabilities) for entry in provider.config.models]
+    return known_capabilities("gemini", model, provider.config.capabilities, entries).signature_required
 
 
 def capabilities(provider: Provider, model: str) -> Mapping[str, Any]:
