@@ -25,7 +25,7 @@ from llmux.config.reader import (
 from llmux.config.secret import Secret
 from llmux.config.url import url_or_blank
 
-_CREDITS_WORDS = one_of(("allow", "deny"))
+_ALLOW_OR_DENY = one_of(("allow", "deny"))
 _MAX_PATTERN = 1000
 
 
@@ -102,7 +102,7 @@ def client_upstream_keys(value: Value) -> tuple[ClientUpstreamKey, ...]:
 def credits(value: Value) -> CreditsPolicy:
     """`allow`, `deny`, or `{allow: [patterns], daily-requests: N, passthrough: bool}` (DESIGN D-46)."""
     if not isinstance(value.node, Mapping):
-        return CreditsPolicy() if _CREDITS_WORDS(value) == "allow" else CreditsPolicy(allow=())
+        return CreditsPolicy() if _ALLOW_OR_DENY(value) == "allow" else CreditsPolicy(allow=())
     found = fields(
         value, {"allow": list_of(filled), "daily-requests": integer(0, 1_000_000_000), "passthrough": boolean}
     )
@@ -117,6 +117,7 @@ SCHEMA: dict[str, Reader[Any]] = {
     "force-model-mappings": boolean,
     "model-mappings": rules,
     "credits": credits,
+    "credits-passthrough": _ALLOW_OR_DENY,
     "strip-features": list_of(filled),
 }
 
@@ -126,6 +127,11 @@ def ampcode(value: Value) -> dict[str, Any]:
     found = fields(value, SCHEMA)
     if "credits" in found and isinstance(value.node, Mapping):
         found["credits"] = replace(found["credits"], line=value.node.entries["credits"][0].line)
+    agents = found.pop("credits-passthrough", None)
+    if agents is not None:
+        # The other spelling of `credits: {passthrough: BOOLEAN}`; the stricter of the two holds.
+        policy = found.get("credits", CreditsPolicy())
+        found["credits"] = replace(policy, passthrough=policy.passthrough and agents == "allow")
     return {key.replace("-", "_"): entry for key, entry in found.items()}
 
 

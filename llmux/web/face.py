@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -141,7 +142,7 @@ class Face:
         generation = self.current
         identity = self._admit(request, match)
         if not generation.config.ampcode.credits.passthrough and (wants_upgrade(request) or is_actors(request.path)):
-            raise problem(None, 403, "ampcode.credits.passthrough: false stops WebSockets and actors")
+            raise problem(None, 403, agents_denied(generation))
         body: Any = None if request.body.complete and not request.body.received else request.body
         edit: dict[str, Any] = {}
         if request.path == _QUESTIONS_PATH:
@@ -262,6 +263,17 @@ def policy(generation: Generation) -> Policy:
         keys=ClientKeys(key.reveal() for key in config.api_keys),
         upstream=generation.upstream is not None,
         localhost_only=not config.api_keys if restricted is None else restricted,
+    )
+
+
+def agents_denied(generation: Generation) -> str:
+    """Why the upstream's own agents cannot be reached, and where that is written (DESIGN D-46)."""
+    config = generation.config
+    line = config.ampcode.credits.line
+    file = PurePath(config.path).name if config.path else "the configuration"
+    return (
+        "WebSockets and the upstream's own agents, which spend credits, are denied by ampcode.credits-passthrough in "
+        f"{file}{f':{line}' if line else ''}; set it to allow to permit them"
     )
 
 

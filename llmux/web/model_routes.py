@@ -34,6 +34,7 @@ from llmux.peers.tries import Answer, ProviderUnreachable
 from llmux.rewrite.amp_shape import ToolNames
 from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
+from llmux.rewrite.media import encoding
 from llmux.rewrite.response import response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
 from llmux.routing.extractor import ModelExtractor
@@ -239,7 +240,11 @@ class ModelRoutingWrapper:
         head = answer.head
         if head.status >= 400 or call.verb == COUNT or media_type(head.headers) != b"text/event-stream":
             return None
-        return Vigil(call.protocol, request)
+        if answer.translation is not None:
+            return Vigil(call.protocol, request)
+        if encoding(head.headers):
+            return None  # neither can its end be read nor anything be put into it
+        return Vigil(call.protocol, request, untouchable=head.length is not None)
 
     def _relay(
         self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None

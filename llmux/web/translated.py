@@ -27,6 +27,10 @@ _DESCRIBES_THE_OLD_BODY = frozenset(
 )
 # Nobody can reach the rest of this answer, so it is a 502 as for a provider that speaks the client's format (R-ER-13).
 BROKEN_OFF = Error("server", failures.TRUNCATED.message, 502)
+_TIMED_OUT = {
+    "idle-timeout": Error("timeout", "the provider fell silent in the middle of its answer (timeouts.idle)", 504),
+    "total-timeout": Error("timeout", "the provider did not finish its answer in time (timeouts.total)", 504),
+}
 
 
 class TranslatedAnswer:
@@ -140,8 +144,7 @@ class TranslatedAnswer:
         """The provider broke off: say so in the client's format, and cut what has begun."""
         if self._over:
             return
-        timed_out = failure.kind.endswith("-timeout")
-        error = Error("timeout", "the provider fell silent") if timed_out else BROKEN_OFF
+        error = _TIMED_OUT.get(failure.kind, BROKEN_OFF)
         if self._stream is not None:
             self._write(self._stream.abort(error), failure)
         if not self._over:

@@ -32,15 +32,23 @@ _LAST_WORDS: Mapping[str, tuple[bytes, ...]] = {
 _ERRORS = (b'"error"', b"event: error")
 _IN_ANY_PIECE = frozenset(("responses", "gemini"))
 _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_FIRST = b": keep-alive\n\n"  # before the first event a comment: nobody takes it for the message's beginning
 
 
 class Vigil:
-    """What is known of one stream: whether it moved since the last look, where it stands, and how it ended."""
+    """What is known of one stream: whether it moved since the last look, where it stands, and how it ended.
 
-    __slots__ = ("_before", "_early", "_last", "_protocol", "ping", "quiet", "request", "stirred")
+    `ping` gives the sign of life of a stream that is written here; without it the stream is the provider's own.
+    `untouchable` is one into which nothing can be put: its length was announced, or it is compressed.
+    """
 
-    def __init__(self, protocol: str, request: Request, ping: Callable[[], bytes] | None = None) -> None:
+    __slots__ = ("_before", "_early", "_last", "_protocol", "_untouchable", "ping", "quiet", "request", "stirred")
+
+    def __init__(
+        self, protocol: str, request: Request, ping: Callable[[], bytes] | None = None, *, untouchable: bool = False
+    ) -> None:
         self.request = request
+        self._untouchable = untouchable
         self.stirred = True
         self.quiet = 0
         self.ping = ping
@@ -68,9 +76,14 @@ class Vigil:
 
     def sign_of_life(self) -> bytes:
         """What may be sent now, nothing in the middle of an event."""
+        if self._untouchable:
+            return b""
         if self.ping is not None:
             return self.ping()
-        return PINGS[self._protocol] if self._last.endswith(_BOUNDARIES) else b""
+        if not self._last:
+            return PINGS[self._protocol] if self._protocol == "gemini" else _FIRST
+        end = self._before[-3:] + self._last[-4:]
+        return PINGS[self._protocol] if end.endswith(_BOUNDARIES) else b""
 
 
 class Watch:
