@@ -34,6 +34,7 @@ reactor: Any = installed
 CLIENT_KEY = "ck-1"
 LOOKS = HALF_WRITTEN_LOOKS + 3
 _KEYS_OF_PEOPLE = ("AMP_API_KEY", "ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "LLMUX_CONFIG")
+_PLACES = ("HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
 _AMPCODE = frozenset(
     (
         "upstream-url",
@@ -82,7 +83,7 @@ class Harness:
         self.config: dict[str, Any] = {}
         self.service: DaemonService | None = None
         self._saved = 0
-        environment = mock.patch.dict(os.environ, {"HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder)})
+        environment = mock.patch.dict(os.environ, dict.fromkeys(_PLACES, str(self.folder)))
         environment.start()
         for name in _KEYS_OF_PEOPLE:
             os.environ.pop(name, None)

@@ -211,6 +211,10 @@ class DaemonService(MultiService):
     async def _answer_idle_clients(self, deadline: float) -> None:
         """Answer what clients still send on kept connections, and end each with its answer: nobody meets a reset."""
         self.server.drain(close_idle=False)
+        await self._closed(deadline)
+
+    async def _closed(self, deadline: float) -> None:
+        """Wait until every client has taken what was written for it and its connection is closed."""
         while self.server.connections and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
 
@@ -227,6 +231,8 @@ class DaemonService(MultiService):
         self.server.drain()
         while self.server.busy and self._reactor.seconds() < deadline:
             await deferLater(self._reactor, DRAIN_LOOK, lambda: None)
+        # The end of an answer may still wait for a slow client: an abort would throw it away.
+        await self._closed(min(deadline, self._reactor.seconds() + IDLE_GRACE))
         self._cut("after the drain time")
         self.pool.abort()
         await maybeDeferred(super().stopService)
