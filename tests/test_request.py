@@ -280,28 +280,39 @@ class GoneTests(SynchronousTestCase):
     def test_finIsLeavingWhileARequestIsUnderWay(self) -> None:
         request = self.serving.receive(GET)
         request.when_gone(lambda: self.calls.append("a"))
-        self.serving.wait(0.25)
         self.serving.channel.readConnectionLost()
         self.assertEqual((self.calls, self.serving.closed), (["a"], "aborted"))
         self.serving.leave()
         self.assertEqual((self.calls, self.serving.server.busy), (["a"], 0))
 
-    def test_finRightBehindTheRequestsWaitsForTheAnswers(self) -> None:
-        first = self.serving.receive(post(b"x") + GET + b"GET /cut")
-        self.serving.channel.readConnectionLost()
-        self.serving.channel.readConnectionLost()
-        self.serving.wait(1)
-        first.respond(200, [], b"one")
-        self.assertEqual((len(self.serving.requests), self.serving.closed), (2, "open"))
-        self.serving.requests[1].respond(200, [], b"two")
-        self.assertIn(b"\r\n\r\none", self.serving.transport.value())
-        self.assertTrue(self.serving.sent().endswith(b"\r\n\r\ntwo"))
-        self.assertEqual((first.gone, self.serving.closed), (False, "closed"))
+    def test_finRightBehindTheLastRequestWaitsForItsAnswer(self) -> None:
+        for data in (b"GET / HTTP/1.0\r\n\r\n", post(b"x", b"Connection: close\r\n")):
+            self.serving = Serving()
+            request = self.serving.receive(data)
+            self.serving.channel.readConnectionLost()
+            self.serving.wait(1)
+            request.respond(200, [], b"one")
+            self.assertTrue(self.serving.sent().endswith(b"\r\n\r\none"))
+            self.assertEqual((request.gone, self.serving.closed), (False, "closed"))
 
-    def test_finInsideABodyIsLeaving(self) -> None:
-        request = self.serving.receive(post(b"x", length=2))
-        self.serving.channel.readConnectionLost()
-        self.assertEqual((request.gone, self.serving.closed), (True, "aborted"))
+    def test_finThatDoesNotBelongToTheRequestIsLeaving(self) -> None:
+        def late() -> None:
+            self.serving.wait(0.25)
+
+        def begun() -> None:
+            self.serving.requests[0].start(200, [])
+
+        for data, before in (
+            (GET, lambda: None),
+            (b"GET / HTTP/1.0\r\n\r\n", late),
+            (b"GET / HTTP/1.0\r\n\r\n", begun),
+            (post(b"x", b"Connection: close\r\n", length=2), lambda: None),
+        ):
+            self.serving = Serving()
+            request = self.serving.receive(data)
+            before()
+            self.serving.channel.readConnectionLost()
+            self.assertEqual((request.gone, self.serving.closed), (True, "aborted"), data)
 
     def test_finBetweenRequestsClosesInOrder(self) -> None:
         self.serving.handler = hello

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PIPELINED = 65536  # bytes of later requests that may wait
 _IN_A_ROW = 32  # pipelined requests begun before others get their turn
-HALF_CLOSE = 0.05  # seconds within which a FIN belongs to the request before it; who sends one later has left
+HALF_CLOSE = 0.05  # seconds within which a FIN may belong to the request before it; who sends one later has left
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
@@ -30,15 +30,14 @@ _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 class ServerChannel(Link):
     """The protocol of an accepted connection, made by `HTTPServer`."""
 
-    __slots__ = ("_asked", "_decoder", "_expect", "_half_closed", "_lingered", "_pumping", "_seen", "request", "tunnel")
+    __slots__ = ("_asked", "_decoder", "_expect", "_lingered", "_pumping", "_seen", "request", "tunnel")
 
     def __init__(self, factory: HTTPServer, peer: str) -> None:
         super().__init__(factory, peer)
         self.request: Request | None = None
         self.tunnel: Tunnel | None = None
         self._decoder: ChunkedDecoder | None = None
-        self._asked = 0.0  # when the latest request was complete
-        self._half_closed = False  # the client sends no more, and waits for answers
+        self._asked = 0.0  # when the last request of the client was complete
         self._expect = False  # the client waits for 100 Continue
         self._lingered = 0  # bytes swallowed
         self._pumping = False
@@ -117,8 +116,6 @@ class ServerChannel(Link):
             self._refuse(431, "the request head is too long")
         elif size and never_a_head(buffer, self._seen):
             self._refuse(400, "the request head is malformed")
-        elif self._half_closed:
-            self._lose()
         else:
             self._seen = size
             if self._holds:
@@ -132,7 +129,8 @@ class ServerChannel(Link):
         if head.length == 0:
             body: RequestBody = NO_BODY
             self._buffer = rest
-            self._asked = factory.clock.seconds()
+            if head.close:
+                self._asked = factory.clock.seconds()
         else:
             body = RequestBody(self, head.length, factory.budget)
             if head.length is None:
@@ -181,7 +179,8 @@ class ServerChannel(Link):
         if complete:
             self._decoder = None
             self._buffer = rest
-            self._asked = self.factory.clock.seconds()
+            if request.close:
+                self._asked = self.factory.clock.seconds()
         else:
             self._due = self.factory.after(self.factory.settings.body_idle_timeout)
         if data:
@@ -214,7 +213,7 @@ class ServerChannel(Link):
         """The answer is written: go on with the next request, or end the connection."""
         self._forget_request(request)
         body = request.body
-        if request.close or self.factory.draining or (self._half_closed and not self._buffer):
+        if request.close or self.factory.draining:
             if not body.complete or self._buffer:
                 self._linger()
             else:
@@ -317,9 +316,10 @@ class ServerChannel(Link):
             self._lose()
 
     def readConnectionLost(self) -> None:
-        """The client sent FIN: with a request under way it has left, unless that FIN is how the request ended.
+        """The client sent FIN: with a request under way it has left, an answer already written still goes out.
 
-        An answer already written still goes out. Over TLS there is no half of a connection.
+        A client that announced the end with its request (`Connection: close`, HTTP/1.0) and closes its half right after
+        it waits for the answer, as those do who pipe a request into a socket.
         """
         tunnel = self.tunnel
         if tunnel is not None:
@@ -330,11 +330,14 @@ class ServerChannel(Link):
                 self.transport.loseConnection()
         elif self.request is None:
             self._lose()
-        elif self.request.body.complete and self.factory.clock.seconds() - self._asked <= HALF_CLOSE:
-            self._half_closed = True
-        elif not self._half_closed:
+        elif not self._waits_half_closed(self.request):
             self._request_lost(self.request)
             self.abort()
+
+    def _waits_half_closed(self, request: Request) -> bool:
+        if not request.close or request.status or not request.body.complete:
+            return False
+        return self.factory.clock.seconds() - self._asked <= HALF_CLOSE
 
     def connectionLost(self, reason: Failure) -> None:
         request, tunnel = self.request, self.tunnel
