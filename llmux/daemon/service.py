@@ -33,6 +33,7 @@ from llmux.peers.executor import Executor
 from llmux.peers.generation import Lasting, build
 from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
 from llmux.peers.sessions import Sessions
+from llmux.peers.store import Store, StoredCredits, state_file
 from llmux.peers.vault import Vault
 from llmux.web.face import Face
 from llmux.wire.listening import ListeningService, adopted_endpoint, listening_endpoint
@@ -82,9 +83,10 @@ class DaemonService(MultiService):
         self._logfile = logfile
         self.pool = Pool(reactor)
         credentials = Credentials(time.time)
+        self._store = Store(state_file(config.path, os.environ), reactor.callFromThread)
         self._lasting = Lasting(
             credentials,
-            DailyCredits(time.time),
+            DailyCredits(time.time, StoredCredits(self._store)),
             UpstreamKeys(time.time, lambda: read_secrets_file(secrets_path()), os.environ),
             Vault(),
         )
@@ -96,7 +98,7 @@ class DaemonService(MultiService):
         generation = build(config, 1, self._lasting)
         self._warnings = generation.warnings
         self.face = Face(generation, self.pool, executor, self._lasting, reactor)
-        self.face.models.least_level = LEVELS[log_level]
+        self.face.models.least_level = executor.least_level = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
         self._descriptions = config.listen
         sockets = inherited(os.environ)
@@ -235,6 +237,7 @@ class DaemonService(MultiService):
         await self._closed(min(deadline, self._reactor.seconds() + IDLE_GRACE))
         self._cut("after the drain time")
         self.pool.abort()
+        await self._store.close()
         await maybeDeferred(super().stopService)
 
     def _cut(self, why: str) -> None:
