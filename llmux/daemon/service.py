@@ -14,6 +14,7 @@ from typing import Any
 
 from twisted.application.service import MultiService
 from twisted.internet.defer import Deferred, maybeDeferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IStreamServerEndpoint
 from twisted.internet.task import LoopingCall, deferLater
 from twisted.internet.threads import deferToThreadPool
@@ -35,6 +36,7 @@ from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
 from llmux.peers.sessions import Sessions
 from llmux.peers.store import Store, StoredCredits, state_file
 from llmux.peers.vault import Vault
+from llmux.routing.decision import one_line
 from llmux.web.face import Face
 from llmux.wire.listening import ListeningService, adopted_endpoint, listening_endpoint
 from llmux.wire.pool import Pool
@@ -61,8 +63,20 @@ def server_settings(config: Config) -> ServerSettings:
     )
 
 
+class CannotListen(Exception):
+    """An address of the configuration cannot be had; the text is one line for people."""
+
+    def __init__(self, description: str, problem: Exception) -> None:
+        at = description
+        if isinstance(problem, CannotListenError):
+            at, problem = f"{problem.interface or '*'}:{problem.port}", problem.socketError
+        reason = problem.strerror if isinstance(problem, OSError) else None
+        named = f": {problem.filename}" if isinstance(problem, OSError) and problem.filename else ""
+        super().__init__(one_line(f"cannot listen on {at}: {reason or problem or type(problem).__name__}{named}"))
+
+
 class DaemonService(MultiService):
-    """Listens, reloads and drains; `listen` comes before twistd starts the rest."""
+    """Listens, reloads and drains; `listen` comes before twistd starts the rest. Making one may raise CannotListen."""
 
     log = Logger(namespace="llmux")
 
@@ -119,13 +133,19 @@ class DaemonService(MultiService):
 
     def _endpoint(self, description: str, inherited_socket: int | None) -> IStreamServerEndpoint:
         if inherited_socket is None:
-            return listening_endpoint(self._reactor, description)
+            try:
+                return listening_endpoint(self._reactor, description)
+            except Exception as problem:  # whatever an endpoint's parser raises, as for a file that is no certificate
+                raise CannotListen(description, problem) from problem
         return adopted_endpoint(self._reactor, inherited_socket, family_of(inherited_socket))
 
     def listen(self) -> None:
-        """Open the listening sockets; raises CannotListenError."""
-        for listener in self.listeners:
-            listener.startService()
+        """Open the listening sockets; raises CannotListen."""
+        for description, listener in zip(self._descriptions, self.listeners, strict=True):
+            try:
+                listener.startService()
+            except Exception as problem:
+                raise CannotListen(description, problem) from problem
 
     def setServiceParent(self, parent: Any) -> None:
         """Take the log observer along to the application that twistd makes around the service."""

@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.error import CannotListenError
 from twisted.python import usage
 
 from llmux.config import Config, ConfigError, defaults, find, load_bytes
@@ -62,26 +61,23 @@ def makeService(options: Options) -> Any:
     """The service, listening already: a busy port is one line and nothing has begun."""
     from twisted.internet import reactor
 
-    from llmux.daemon.service import DaemonService
+    from llmux.daemon.service import CannotListen, DaemonService
 
     config, content = configuration(options["config"], os.environ)
     parent = options.parent if options.parent is not None else {}
-    service = DaemonService(
-        reactor,
-        config,
-        content,
-        options["log-format"],
-        options["log-level"],
-        parent.get("logfile"),
-        lambda: forget_pidfile(parent),
-    )
     try:
+        service = DaemonService(
+            reactor,
+            config,
+            content,
+            options["log-format"],
+            options["log-level"],
+            parent.get("logfile"),
+            lambda: forget_pidfile(parent),
+        )
         service.listen()
-    except CannotListenError as problem:
-        reason = getattr(problem.socketError, "strerror", None) or problem.socketError
-        raise SystemExit(f"llmux: cannot listen on {problem.interface or '*'}:{problem.port}: {reason}") from None
-    except (OSError, ValueError, TypeError) as problem:
-        raise SystemExit(f"llmux: cannot listen on {', '.join(config.listen)}: {problem}") from None
+    except CannotListen as problem:
+        raise SystemExit(f"llmux: {problem}") from None
     return service
 
 
