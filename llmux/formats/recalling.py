@@ -29,6 +29,8 @@ def _recalled(turn: Turn, vault: Vault) -> Turn:
     for part in turn.parts:
         if isinstance(part, Call):
             for known in vault(part.id) or ():
+                if part.signature is not None and known.signature == part.signature:
+                    continue  # this client keeps `extra_content`, so the blob is there already
                 begins = first and known.signature is not None and known.signature.origin != "gemini"
                 (front if begins else parts).append(known)
             first = False

@@ -26,6 +26,8 @@ MODELS = {
 OLD_GEMINI = "gemini-2.5-pro"
 ADAPTIVE = "claude-opus-4-7"
 QUIRKY = "quirky-chat"
+AGENT = "agent-model"
+STRICT = "translate: {strict: true}\n"
 
 
 def configuration(vendors: str, more: str = "") -> str:
@@ -44,6 +46,8 @@ def configuration(vendors: str, more: str = "") -> str:
             f"  - {{name: {family}, kind: {kind}, base-url: {base}, api-keys: [{KEYS[family]}],"
             f" models: {models[family]}}}"
         )
+    order = ", ".join(MODELS[family] for family in ("anthropic", "gemini", "responses"))
+    lines += ["ampcode:", f"  model-mappings: [{{from: {AGENT}, to: [{order}]}}]"]
     return "\n".join(lines) + "\n" + more
 
 
@@ -92,9 +96,9 @@ class Rig:
             told: list[dict[str, Any]] = loaded(answer.read())
             return told
 
-    def take_down(self, vendor: str = "") -> None:
-        """Let a vendor be overloaded from now on, and any other well again."""
-        urllib.request.urlopen(self.vendors_url + DOWN_PATH + vendor, timeout=10).close()
+    def take_down(self, *vendors: str) -> None:
+        """Let these be overloaded from now on, and any other well again."""
+        urllib.request.urlopen(self.vendors_url + DOWN_PATH + ",".join(vendors), timeout=10).close()
 
     def stop(self) -> None:
         """End both processes."""

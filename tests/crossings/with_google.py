@@ -72,7 +72,7 @@ class GoogleTalk(Talk):
         self.contents.append(types.Content(role="model", parts=parts))
         calls = [part.function_call for part in parts if part.function_call]
         last = answers[-1]
-        usage = last.usage_metadata
+        usage = last.usage_metadata or types.GenerateContentResponseUsageMetadata()
         stop = last.candidates[0].finish_reason.value
         thoughts = usage.thoughts_token_count or 0
         return Told(

@@ -50,12 +50,13 @@ def hear(model: str, body: dict[str, Any], stream: bool) -> Heard:
     pending: list[tuple[str | None, Call]] = []
     results: list[tuple[Call, str]] = []
     recalled = False
-    for content in contents:
+    running = max((at for at, content in enumerate(contents) if _is_said(content)), default=-1)
+    for at, content in enumerate(contents):
         role = content.get("role", "user")
         require(role in ("user", "model"), "Please use a valid role: user, model.")
         require(content.get("parts"), "contents.parts must not be empty.")
         if role == "model":
-            pending, recalled = _model(content["parts"], signed_calls=is_new(model))
+            pending, recalled = _model(content["parts"], signed_calls=is_new(model) and at > running)
             results = []
             continue
         answers = [part["functionResponse"] for part in content["parts"] if "functionResponse" in part]
@@ -92,6 +93,11 @@ def is_new(model: str) -> bool:
     return model.startswith("gemini-3")
 
 
+def _is_said(content: dict[str, Any]) -> bool:
+    """Whether the user says something here: signatures are wanted only after the last such content."""
+    return content.get("role", "user") == "user" and any("text" in part for part in content.get("parts") or [])
+
+
 def _check_tools(body: dict[str, Any]) -> tuple[str, ...]:
     declared = [one for tool in body.get("tools", []) for one in tool.get("functionDeclarations", [])]
     for one in declared:
@@ -120,8 +126,6 @@ def _model(parts: list[dict[str, Any]], signed_calls: bool) -> tuple[list[tuple[
     recalled = False
     for part in parts:
         call, signature = part.get("functionCall"), part.get("thoughtSignature")
-        blank = part.get("text") == "" and signature is None
-        require(not blank, "Unable to submit request because it must have a text parameter.")
         if signature is not None and signature not in BYPASS:
             payload = signed("gemini", signature.translate(_URLSAFE), _CORRUPT)
             require(call is None or payload == _payload(Call(call["name"], call.get("args") or {})), _CORRUPT)

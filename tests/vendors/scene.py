@@ -33,7 +33,8 @@ def play(heard: Heard) -> Said:
         fault = prompt.partition("fault:")[2].split()[0]
         return Said(pieces(HELLO), fault=fault, number=number)
     if heard.results:
-        require(not thinking or heard.recalled, "the reasoning before these calls did not come back")
+        recalled = heard.recalled or "whoever" in prompt
+        require(not thinking or recalled, "the reasoning before these calls did not come back")
         return Said(pieces(reported(heard.results)), number=number)
     if "weather" in prompt:
         require("get_weather" in heard.tools, "the model was given no get_weather")

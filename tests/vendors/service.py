@@ -39,11 +39,11 @@ _BROKEN_OFF: dict[str, Any] = {
 
 
 class Vendors:
-    """The script of a server; `seen` are the last requests, `down` is the vendor that is overloaded just now."""
+    """The script of a server; `seen` are the last requests, `down` are the vendors that are overloaded just now."""
 
     def __init__(self) -> None:
         self.seen: list[Seen] = []
-        self.down = ""
+        self.down: frozenset[str] = frozenset()
 
     def __call__(self, seen: Seen) -> None:
         """Answer one request."""
@@ -53,7 +53,7 @@ class Vendors:
             seen.reply(200, dumps(told).encode())
             return
         if path.startswith(DOWN_PATH):
-            self.down = path.removeprefix(DOWN_PATH)
+            self.down = frozenset(path.removeprefix(DOWN_PATH).split(","))
             seen.reply(200, b"{}")
             return
         self.seen = [*self.seen[1 - _REMEMBERED :], seen]
@@ -62,7 +62,7 @@ class Vendors:
             seen.reply(404, b'{"error":{"message":"no such path"}}')
             return
         try:
-            if protocol == self.down:
+            if protocol in self.down:
                 raise Refused("Overloaded", _OVERLOADED.get(protocol, 503))
             self._answer(seen, protocol, path)
         except Refused as refused:

@@ -304,8 +304,8 @@ class StreamEncoder(Encoder):
         reason = stops.responses_incomplete(self._stop, self._refused)
         status = "completed" if reason is None else "incomplete"
         response = self._snapshot(status, [item.final(item.status or "completed") for item in self._items])
-        if counts.is_known(self.usage):
-            response["usage"] = counts.to_responses(self.usage)
+        # Zeros when the upstream said nothing (TRANSLATION 6, case 5): some clients' types require the member.
+        response["usage"] = counts.to_responses(self.usage)
         tier = tiers.to_openai(self.tier)
         if tier is not None:
             response["service_tier"] = tier
