@@ -29,6 +29,7 @@ from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
+from llmux.peers.redacted import redacted
 from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
 from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
@@ -240,7 +241,9 @@ class Executor:
         finally:
             if late is not None and late.active():
                 late.cancel()
-        return Answer(exchange, head, provider, credential, attempt, changed, translation)
+        answer = Answer(exchange, head, provider, credential, attempt, changed, translation)
+        answer.exchange = redacted(exchange, head.status, answer.secrets)
+        return answer
 
     async def _translate(
         self, call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt

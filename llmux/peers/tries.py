@@ -16,6 +16,7 @@ from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.response_head import ResponseHead
 
 MOST_TOLD = 8
+_SHORTEST_WORD = 16
 
 
 @dataclass(slots=True)
@@ -38,8 +39,13 @@ class Answer:
 
     @property
     def secrets(self) -> tuple[str | None, ...]:
-        """What must not come back to the client in a header or an error body."""
-        return (key_text(self.credential.key),)
+        """What must not come back to the client in a header or an error body.
+
+        A configured header may hold a credential of a gateway, with or without a scheme before it; short words are
+        versions and names, which an error had better keep.
+        """
+        words = (word for _, value in self.provider.config.headers for word in value.split())
+        return (key_text(self.credential.key), *(word for word in words if len(word) >= _SHORTEST_WORD))
 
 
 class ProviderUnreachable(Exception):
