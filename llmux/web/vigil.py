@@ -6,6 +6,7 @@ counted as cut. A silent provider with a living socket gets the client what its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 
 from twisted.internet.interfaces import IReactorTime
@@ -30,6 +31,7 @@ _LAST_WORDS: Mapping[str, tuple[bytes, ...]] = {
     "gemini": (b"finishReason", b"blockReason"),
 }
 _ERRORS = (b'"error"', b"event: error")
+_FAILED = re.compile(rb'"type"\s*:\s*"(?:response\.failed|error)"')
 _IN_ANY_PIECE = frozenset(("responses", "gemini"))
 _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _FIRST = b": keep-alive\n\n"  # before the first event a comment: nobody takes it for the message's beginning
@@ -39,10 +41,23 @@ class Vigil:
     """What is known of one stream: whether it moved since the last look, where it stands, and how it ended.
 
     `ping` gives the sign of life of a stream that is written here; without it the stream is the provider's own.
-    `untouchable` is one into which nothing can be put: its length was announced, or it is compressed.
+    `untouchable` is one into which nothing can be put: its length was announced, or it is compressed. `longest` is its
+    longest silence so far, in seconds.
     """
 
-    __slots__ = ("_before", "_early", "_last", "_protocol", "_untouchable", "ping", "quiet", "request", "stirred")
+    __slots__ = (
+        "_before",
+        "_early",
+        "_last",
+        "_protocol",
+        "_untouchable",
+        "longest",
+        "ping",
+        "quiet",
+        "request",
+        "silent",
+        "stirred",
+    )
 
     def __init__(
         self, protocol: str, request: Request, ping: Callable[[], bytes] | None = None, *, untouchable: bool = False
@@ -51,6 +66,8 @@ class Vigil:
         self._untouchable = untouchable
         self.stirred = True
         self.quiet = 0
+        self.silent = 0
+        self.longest = 0
         self.ping = ping
         self._protocol = protocol
         self._last = b""
@@ -73,6 +90,14 @@ class Vigil:
         if self._protocol in _IN_ANY_PIECE and self._early:
             return True
         return any(word in text for word in words)
+
+    @property
+    def ended_in_error(self) -> bool:
+        """Whether the provider's last words were that it failed."""
+        text = self._before[-4096:] + self._last
+        if self._protocol == "responses":
+            return _FAILED.search(text) is not None
+        return any(word in text for word in _ERRORS) and not any(word in text for word in _LAST_WORDS[self._protocol])
 
     def sign_of_life(self) -> bytes:
         """What may be sent now, nothing in the middle of an event."""
@@ -119,9 +144,12 @@ class Watch:
         seconds = self._keepalive()
         for vigil in [*self._streams]:
             if vigil.stirred:
-                vigil.stirred, vigil.quiet = False, 0
+                vigil.stirred, vigil.quiet, vigil.silent = False, 0, 0
                 continue
             vigil.quiet += 1
+            vigil.silent += 1
+            if vigil.silent > vigil.longest:
+                vigil.longest = vigil.silent
             request = vigil.request
             if not seconds or vigil.quiet < seconds or not request.status or request.ended or request.gone:
                 continue
