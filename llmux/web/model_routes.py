@@ -35,10 +35,11 @@ from llmux.rewrite.amp_shape import ToolNames
 from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
 from llmux.rewrite.media import encoding
-from llmux.rewrite.response import response_transform
+from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
 from llmux.routing.extractor import ModelExtractor
 from llmux.routing.record import record
+from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
@@ -76,6 +77,7 @@ class ModelRoutingWrapper:
         self._clock = clock
         self._extractor = ModelExtractor()
         self.watch = Watch(clock, keepalive)
+        self.journal = Journal(clock.seconds)
         self.least_level = LogLevel.debug
 
     async def handle(self, request: Request, match: Match, identity: Identity, generation: Generation) -> None:
@@ -102,35 +104,36 @@ class ModelRoutingWrapper:
             RoutingRequest(peek.model, want.protocol, force=generation.config.ampcode.force_model_mappings)
         )
         self._log_decision(decision, request)
-        encoded = raw if was_gzip and body is plain else None
-        if decision.should_proxy:
-            sent = encoded or body
-            headers = request.headers if sent is raw else for_changed_body(request.headers, None)
-            await self._on_credits(request, match, identity, generation, decision, headers, sent)
-            return
-        if not decision.attempts:
-            raise told(no_provider(want.protocol, peek.model, decision.refusal), self._said(decision, "", ""))
-        request_id = request.header(REQUEST_ID)
-        if request_id is not None:
-            self._served.add(request_id)
-        call = ModelCall(
-            generation=generation,
-            protocol=want.protocol,
-            verb=want.verb,
-            action=want.action,
-            target=request.uri,
-            headers=request.headers,
-            body=body,
-            encoded=encoded,
-            stream=want.action == "streamGenerateContent" if want.action else peek.stream,
-            client_key=identity.key,
-            requested_model=peek.model,
-            decision=decision,
-        )
-        if want.verb == COUNT and not decision.attempts[0].candidate.native:
-            await self._count(request, call)
-        else:
-            await self._from_provider(request, call)
+        with self.journal.begin(decision, want.protocol, request) as entry:
+            encoded = raw if was_gzip and body is plain else None
+            if decision.should_proxy:
+                sent = encoded or body
+                headers = request.headers if sent is raw else for_changed_body(request.headers, None)
+                await self._on_credits(request, match, identity, generation, decision, headers, sent, entry)
+                return
+            if not decision.attempts:
+                raise told(no_provider(want.protocol, peek.model, decision.refusal), self._said(decision, "", ""))
+            request_id = request.header(REQUEST_ID)
+            if request_id is not None:
+                self._served.add(request_id)
+            call = ModelCall(
+                generation=generation,
+                protocol=want.protocol,
+                verb=want.verb,
+                action=want.action,
+                target=request.uri,
+                headers=request.headers,
+                body=body,
+                encoded=encoded,
+                stream=want.action == "streamGenerateContent" if want.action else peek.stream,
+                client_key=identity.key,
+                requested_model=peek.model,
+                decision=decision,
+            )
+            if want.verb == COUNT and not decision.attempts[0].candidate.native:
+                await self._count(request, call, entry)
+            else:
+                await self._from_provider(request, call, entry)
 
     async def _cleaned(self, body: Body) -> Body:
         """Clean a body (SPEC 7.1); a long one in pieces, so that other streams go on in between."""
@@ -153,11 +156,18 @@ class ModelRoutingWrapper:
         decision: RoutingDecision,
         headers: RawHeaders,
         body: Body,
+        entry: Entry,
     ) -> None:
         """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
         # The decision was made in this very turn, so that what it found left is still there.
         self._lasting.credits.charge(generation.config.ampcode.credits.daily_requests)
         said = self._said(decision, "upstream", decision.resolved_model)
+        entry.provider = "upstream"
+
+        def answering(status: int, method: bytes, fields: RawHeaders) -> tuple[RawHeaders, GunzipTransform | None]:
+            self.journal.answering(entry, "upstream", decision.resolved_model)
+            return gunzip_transform(status, method, fields)
+
         try:
             await self._passthrough.forward(
                 request,
@@ -167,6 +177,7 @@ class ModelRoutingWrapper:
                 headers=headers,
                 body=body,
                 extra=[*said, _IDENTICAL],
+                edit=answering,
             )
         except HTTPProblem as problem:
             if isinstance(problem.__cause__, UpstreamFailure) and not problem.__cause__.sent:
@@ -184,7 +195,7 @@ class ModelRoutingWrapper:
         ]
         return said if model else [said[0], said[3]]
 
-    async def _count(self, request: Request, call: ModelCall) -> None:
+    async def _count(self, request: Request, call: ModelCall, entry: Entry) -> None:
         """Answer a counting question for a provider of another format (TRANSLATION 7.3)."""
         try:
             tokens, attempt, estimated = await self._executor.count(call)
@@ -194,17 +205,20 @@ class ModelRoutingWrapper:
         if estimated:
             said.append((b"x-llmux-estimated", b"true"))
         body = to_json(encode_count(cast(Format, call.protocol), tokens))
+        self.journal.answering(entry, attempt.candidate.provider, attempt.model)
         request.respond(200, [(b"Content-Type", b"application/json"), *said], body)
 
-    async def _from_provider(self, request: Request, call: ModelCall) -> None:
+    async def _from_provider(self, request: Request, call: ModelCall, entry: Entry) -> None:
         try:
             answer = await self._executor.answer(call)
         except ProviderUnreachable as problem:
-            name = problem.provider.config.name
+            name = entry.provider = problem.provider.config.name
+            entry.tried(problem.story)
             said = self._said(call.decision, name, call.decision.resolved_model, problem.story)
             raise told(unanswered(call.protocol, name, problem.failure, problem.seconds), said) from problem
         except RequestRefused as problem:
             raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
+        self.journal.answering(entry, answer.provider.config.name, answer.attempt.model, answer.story)
         vigil = self._vigil(request, call, answer)
         relaying = self._relay(request, call, answer, vigil)
         # The answer is committed: nothing needs the body any more, and a stream may last for hours.
@@ -227,6 +241,7 @@ class ModelRoutingWrapper:
         if outcome.complete and vigil is not None and vigil.ping is None and not vigil.ended_well:
             failure = "the stream ended without its format's last words"
         if failure:
+            entry.failure = failure
             self.watch.cut += 1
             self._executor.log.warn(
                 "{provider}: the answer for {model} was cut: {failure}",
