@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from twisted.trial.unittest import SynchronousTestCase
 
+from llmux.config.model import ProviderConfig
 from llmux.formats.neutral import Opaque, Thinking
 from llmux.formats.vaulting import Entry
 from llmux.peers.vault import LARGEST_ENTRY, Vault
+
+
+def provider(kind: str, **members: Any) -> ProviderConfig:
+    return ProviderConfig(name="p", kind=kind, base_url="https://p.test", **members)
 
 
 def entry(text: str) -> Entry:
@@ -44,3 +51,22 @@ class VaultTests(SynchronousTestCase):
         vault = Vault()
         vault.put("a", {"1": entry("x" * LARGEST_ENTRY)})
         self.assertEqual(len(vault), 0)
+
+    def test_itIsOffUnlessAChatClientCanReachAProviderThatSigns(self) -> None:
+        cases: list[tuple[list[ProviderConfig], bool]] = [
+            ([], False),
+            ([provider("openai"), provider("demo")], False),
+            ([provider("anthropic")], True),
+            ([provider("openai-responses")], True),
+            ([provider("openai"), provider("gemini")], True),
+            ([provider("gemini", protocols=("gemini", "anthropic"))], False),
+            ([provider("gemini", protocols=("gemini", "chat"))], True),
+            ([provider("anthropic", enabled=False)], False),
+        ]
+        for providers, on in cases:
+            vault = Vault()
+            vault.put("a", {"0": entry("before")})
+            vault.configure(providers)
+            vault.put("a", {"1": entry("after")})
+            self.assertEqual(len(vault), 2 if on else 0, providers)
+            self.assertEqual(vault.of("a")("1") is not None, on, providers)

@@ -74,6 +74,7 @@ def build(config: Config, number: int, lasting: Lasting) -> Generation:
         providers[provider.name] = Provider(provider, origin, base_path, clocks(provider.timeouts or config.timeouts))
     amp = config.ampcode
     address = Origin.parse(amp.upstream_url) if amp.upstream_url else None
+    lasting.vault.configure(config.providers)
     lasting.credentials.configure(config.providers, config.strategy, config.cooldown_max)
     key = amp.upstream_api_key.reveal() if amp.upstream_api_key else None
     lasting.upstream_keys.configure(key, amp.upstream_api_keys)

@@ -1,18 +1,29 @@
 """Thinking that Chat clients have no slot for, kept until their next request (TRANSLATION 2.7).
 
-In memory, bounded, and per client key: nobody gets another client's blobs. A miss is normal.
+In memory, bounded, and per client key: nobody gets another client's blobs. A miss is normal. Off unless the
+configuration has a provider that needs it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
+from llmux.config.model import ProviderConfig
 from llmux.formats.neutral import Redacted, Thinking
 from llmux.formats.vaulting import Entry
 
 MOST_ENTRIES = 10_000
 LARGEST_ENTRY = 1024 * 1024
 MOST_BYTES = 64 * 1024 * 1024
+_SIGNING = frozenset(("anthropic", "openai-responses", "gemini"))
+
+
+def needs_vault(providers: Iterable[ProviderConfig]) -> bool:
+    """Whether Chat clients can reach a provider whose thinking must come back."""
+    return any(
+        provider.enabled and provider.kind in _SIGNING and (provider.protocols is None or "chat" in provider.protocols)
+        for provider in providers
+    )
 
 
 class Vault:
@@ -22,14 +33,22 @@ class Vault:
         self._most_entries = most_entries
         self._most_bytes = most_bytes
         self._bytes = 0
+        self._on = True
         self._entries: dict[tuple[str | None, str], tuple[Entry, int]] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
 
+    def configure(self, providers: Iterable[ProviderConfig]) -> None:
+        """Switch on or off as these providers need it; what was kept is forgotten with the need."""
+        self._on = needs_vault(providers)
+        if not self._on:
+            self._entries.clear()
+            self._bytes = 0
+
     def put(self, client_key: str | None, entries: Mapping[str, Entry]) -> None:
         """Keep what came before each call; what is larger than 1 MiB is not worth keeping."""
-        for call_id, entry in entries.items():
+        for call_id, entry in entries.items() if self._on else ():
             size = len(call_id) + sum(_size(part) for part in entry)
             if size > LARGEST_ENTRY:
                 continue

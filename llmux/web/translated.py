@@ -198,6 +198,8 @@ class TranslatedAnswer:
 
     def _client_gone(self) -> None:
         if not self._over:
+            if self._stream is not None:
+                self._keep(self._stream.vault_entries)  # some hang up as soon as they know which tools to run
             self._exchange.abort()
             self._end(client_gone=True)
 
