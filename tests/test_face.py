@@ -232,7 +232,7 @@ class QuestionTests(FaceCase):
 
 class CreditsPolicyTests(FaceCase):
     async def test_actorsAndWebSocketsCanBeStopped(self) -> None:
-        self.start(credits={"allow": ["*"], "passthrough": False})
+        self.start(ampcode={"credits-passthrough": "deny"})
         for method, target, headers in (
             ("GET", "/actors/gateway/threadActor/websocket/?x", [KEY, *UPGRADE]),
             ("POST", "/api/thread-actors", [KEY]),
@@ -240,7 +240,7 @@ class CreditsPolicyTests(FaceCase):
         ):
             answer = await self.ask(method, target, headers)
             self.assertEqual(answer.status, 403, target)
-            self.assertIn("ampcode.credits.passthrough", answer.json()["error"])
+            self.assertIn("ampcode.credits-passthrough in llmux.yaml:", answer.json()["error"])
         self.assertEqual(self.up.requests, [])
         self.assertEqual((await self.ask("GET", "/api/user")).status, 200)
 
