@@ -1,0 +1,125 @@
+"""`llmux import TOOL FILE`: another tool's configuration, written anew as one of ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from llmux.config import ConfigError, load
+from llmux.daemon.commands.printing import Command, print_json
+from llmux.daemon.importing import ccr, cliproxyapi, litellm, llmux_ts
+from llmux.daemon.importing.imported import Imported, NotThatFormat
+
+TOOLS: Mapping[str, Callable[[Mapping[str, Any]], Imported]] = {
+    "cliproxyapi": cliproxyapi.convert,
+    "litellm": litellm.convert,
+    "ccr": ccr.convert,
+    "llmux-ts": llmux_ts.convert,
+}
+LARGEST_FILE = 4 * 1024 * 1024
+
+
+class Unusable(Exception):
+    """The import cannot be done; the text says why."""
+
+
+def _add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("tool", choices=tuple(TOOLS), help="whose configuration it is")
+    parser.add_argument("file", metavar="FILE", help="that configuration")
+    parser.add_argument("--output", "-o", metavar="FILE", default="llmux.yaml", help="the new file (llmux.yaml)")
+    parser.add_argument("--force", action="store_true", help="replace the new file if it exists")
+
+
+def _run(options: argparse.Namespace) -> int:
+    try:
+        imported = convert(options.tool, read(options.file))
+        text = written(options.tool, imported)
+        problems = problems_of(text, options.output)
+        write(options.output, text, options.force)
+    except Unusable as problem:
+        print(f"llmux: {problem}", file=sys.stderr)
+        return 1
+    if options.json:
+        print_json({"file": options.output, "lost": imported.lost, "problems": problems})
+    else:
+        print(f"written: {options.output}")
+        for line in imported.lost:
+            print(f"not carried over: {line}")
+        for line in problems:
+            print(f"to be mended: {line}")
+    return 1 if problems else 0
+
+
+def read(path: str) -> Mapping[str, Any]:
+    """The document in a YAML or JSON file; raises Unusable."""
+    try:
+        if os.path.getsize(path) > LARGEST_FILE:
+            raise Unusable(f"{path} is too large to be a configuration")
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Unusable(f"{path}: {getattr(problem, 'strerror', None) or 'it is not UTF-8'}") from None
+    try:
+        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+    except (ValueError, yaml.YAMLError, RecursionError):
+        raise Unusable(f"{path} is neither YAML nor JSON") from None
+    if not isinstance(document, dict):
+        raise Unusable(f"{path} is not a configuration")
+    return {str(name): value for name, value in document.items()}
+
+
+def convert(tool: str, document: Mapping[str, Any]) -> Imported:
+    """Carry a document over; raises Unusable when it is not that tool's."""
+    try:
+        return TOOLS[tool](document)
+    except NotThatFormat as problem:
+        raise Unusable(f"this is no configuration of {tool}: {problem}") from None
+
+
+def written(tool: str, imported: Imported) -> str:
+    """The new file's text."""
+    head = f"# Made by `llmux import {tool}`; `llmux check` says what is worth a second look.\n"
+    return head + yaml.safe_dump(imported.config, sort_keys=False, allow_unicode=True, width=100)
+
+
+def problems_of(text: str, path: str) -> list[str]:
+    """What keeps the new file from being loaded, nothing as a rule."""
+    try:
+        load(text, path, _AnyVariable())
+    except ConfigError as problem:
+        return [str(each) for each in problem.all]
+    return []
+
+
+class _AnyVariable(dict[str, str]):
+    """An environment in which every variable is set: whether they are is not the import's to judge."""
+
+    def __missing__(self, name: str) -> str:
+        return "set"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        return "set"
+
+    def __contains__(self, name: object) -> bool:
+        return True
+
+
+def write(path: str, text: str, force: bool) -> None:
+    """Write the file, for its owner's eyes only: it may hold keys. Raises Unusable."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | (os.O_TRUNC if force else os.O_EXCL)
+    try:
+        with os.fdopen(os.open(path, flags, 0o600), "w", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise Unusable(f"{path} exists; give --force to replace it") from None
+    except OSError as problem:
+        raise Unusable(f"{path}: {problem.strerror}") from None
+
+
+COMMAND = Command("import", "write a configuration from another tool's, and say what stays behind", _add, _run)
