@@ -71,8 +71,10 @@ class ArrayReader:
         while (found := _STRUCTURE.search(buffer, at)) is not None:
             mark = buffer[found.start()]
             at = found.end()
-            if mark == 0x5C:  # a backslash: the next byte means nothing
-                if self._quoted and at == len(buffer):
+            if mark == 0x5C:  # a backslash: the next byte of the string means nothing
+                if not self._quoted:
+                    continue
+                if at == len(buffer):
                     at -= 1
                     break
                 at += 1
