@@ -240,7 +240,7 @@ class CreditsPolicyTests(FaceCase):
         ):
             answer = await self.ask(method, target, headers)
             self.assertEqual(answer.status, 403, target)
-            self.assertIn("ampcode.credits-passthrough in llmux.yaml:", answer.json()["error"])
+            self.assertIn("ampcode.credits-passthrough in llmux.yaml", answer.json()["error"])
         self.assertEqual(self.up.requests, [])
         self.assertEqual((await self.ask("GET", "/api/user")).status, 200)
 
