@@ -84,6 +84,8 @@ def response_body(response: dict[str, Any]) -> bytes:
 def expand(part: Any, encoding: str = "latin-1") -> bytes:
     if isinstance(part, dict):
         return str(part["text"]).encode(encoding) * int(part.get("repeat", 1))
+    if isinstance(part, list):
+        return str(part[0]).encode(encoding) * int(part[1])
     return str(part).encode(encoding)
 
 
