@@ -17,6 +17,7 @@ from llmux.config.problem import At, Ledger
 from llmux.config.provider import providers
 from llmux.config.reader import Fault, Reader, Value, boolean, fields, held, integer, one_or_list, text
 from llmux.config.section import (
+    capture,
     cooldown,
     cors,
     limits,
@@ -50,6 +51,7 @@ _SCHEMA: dict[str, Reader[Any]] = {
     "removed-betas": removed_betas,
     "translate": translate,
     "usage": usage,
+    "capture": capture,
     "openai-compatibility": goproxy.compatible,
     "generative-language-api-key": goproxy.bare_keys,
     **{name: goproxy.keys_section(kind) for name, kind in goproxy.SECTIONS.items()},
@@ -77,6 +79,7 @@ def load(source: str, path: str, environ: Mapping[str, str]) -> Config:
         limits=_limits(root, found),
         streaming=Streaming(**found.get("streaming", {})),
         usage=UsageConfig(**found.get("usage", {})),
+        capture=found.get("capture"),
         path=path,
         digest=hashlib.sha256(source.encode()).hexdigest()[:12],
         **_settings(found),

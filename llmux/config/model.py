@@ -162,6 +162,15 @@ class UsageConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class CaptureConfig:
+    """Where chosen requests are written down, at most how many bytes of them together, and for which models."""
+
+    directory: str
+    max_size: int = 256 * MIB
+    models: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True, slots=True)
 class Config:
     """One generation of the configuration; `digest` identifies its text, `warnings` are for people."""
 
@@ -174,6 +183,7 @@ class Config:
     streaming: Streaming = Streaming()
     retry: Retry = Retry()
     usage: UsageConfig = UsageConfig()
+    capture: CaptureConfig | None = None
     strategy: str = "round-robin"
     session_affinity: bool = True
     cooldown_max: float = 3600.0

@@ -5,8 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmux.config.model import MIB
-from llmux.config.reader import Reader, Schema, Value, boolean, fields, filled, integer, list_of, number, one_of, size
+from llmux.config.model import MIB, CaptureConfig
+from llmux.config.reader import (
+    Fault,
+    Reader,
+    Schema,
+    Value,
+    boolean,
+    fields,
+    filled,
+    integer,
+    list_of,
+    number,
+    one_of,
+    size,
+)
 from llmux.config.url import origin
 
 STRATEGIES = ("round-robin", "weighted", "fill-first")
@@ -82,6 +95,17 @@ routing = section(
 )
 cooldown = section({"max": _SECONDS_OR_OFF})
 usage = section({"enabled": boolean, "retention-days": integer(1, 36_500), "prices": filled})
+_capture = section({"directory": filled, "max-size": size(1024, 1024 * 1024 * MIB), "models": list_of(filled)})
 cors = section({"origins": list_of(origin)})
 translate = section({"strict": boolean})
 removed_betas = list_of(filled)
+
+
+def capture(value: Value) -> CaptureConfig | None:
+    """The section of captures, which needs a `directory`."""
+    found = _capture(value)
+    if "directory" not in found:
+        raise Fault(value, "needs a directory")
+    if "models" in found:
+        found["models"] = tuple(found["models"])
+    return CaptureConfig(**found)

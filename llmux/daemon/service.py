@@ -27,11 +27,13 @@ from llmux.daemon.handover import Handover, family_of, inherited, say_ready
 from llmux.daemon.notify import Notifier
 from llmux.daemon.observers import LEVELS, observer
 from llmux.daemon.reload import LOOK_SECONDS, Reloader, WatchedFile
+from llmux.peers.capture import Captures
 from llmux.peers.credentials import Credentials
 from llmux.peers.credits import DailyCredits
 from llmux.peers.demo.exchange import Demo
 from llmux.peers.executor import Executor
 from llmux.peers.generation import Lasting, build
+from llmux.peers.ledger import Ledger
 from llmux.peers.secrets import UpstreamKeys, read_secrets_file, secrets_path
 from llmux.peers.sessions import Sessions
 from llmux.peers.store import Store, StoredCredits, state_file
@@ -98,22 +100,25 @@ class DaemonService(MultiService):
         self.pool = Pool(reactor)
         credentials = Credentials(time.time)
         self._store = Store(state_file(config.path, os.environ), reactor.callFromThread)
+        in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         self._lasting = Lasting(
             credentials,
             DailyCredits(time.time, StoredCredits(self._store)),
             UpstreamKeys(time.time, lambda: read_secrets_file(secrets_path()), os.environ),
             Vault(),
+            Captures(in_thread),
+            Ledger(self._store, reactor),
         )
-        in_thread = partial(deferToThreadPool, reactor, reactor.getThreadPool())
         sessions = Sessions(credentials, time.time)
         executor = Executor(
             self.pool.send, Demo(reactor), credentials, self._lasting.vault, sessions, reactor, in_thread
         )
         generation = build(config, 1, self._lasting)
         self._warnings = generation.warnings
-        self.face = Face(generation, self.pool, executor, self._lasting, reactor)
+        self.face = Face(generation, self.pool, executor, self._lasting, reactor, in_thread)
         self.face.models.least_level = executor.least_level = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
+        self.face.server = self.server
         self._descriptions = config.listen
         sockets = inherited(os.environ)
         self.listeners = [
@@ -257,6 +262,8 @@ class DaemonService(MultiService):
         await self._closed(min(deadline, self._reactor.seconds() + IDLE_GRACE))
         self._cut("after the drain time")
         self.pool.abort()
+        if self._lasting.ledger is not None:
+            self._lasting.ledger.close()
         await self._store.close()
         await maybeDeferred(super().stopService)
 

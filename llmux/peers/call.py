@@ -9,6 +9,7 @@ from typing import Any
 from llmux.config.secret import Secret
 from llmux.formats.capabilities import capabilities as known_capabilities
 from llmux.headers import RawHeaders, filter_betas, to_provider
+from llmux.peers.capture import Capture
 from llmux.peers.credentials import Credential
 from llmux.peers.endpoints import COUNT, GENERATE, gemini_path, provider_path
 from llmux.peers.generation import Generation, Provider
@@ -45,6 +46,7 @@ class ModelCall:
     requested_model: str
     decision: RoutingDecision
     session: bytes | None = field(default=None, repr=False)
+    capture: Capture | None = field(default=None, repr=False)
 
 
 def native_request(
@@ -92,7 +94,7 @@ def outgoing(
         headers = filter_betas(headers, call.generation.config.removed_betas)
     if query is None:
         query = split_target(strip_query_credentials(call.target))[1]
-    return OutgoingRequest(
+    sent = OutgoingRequest(
         origin=provider.origin,
         method=b"POST",
         target=path + b"?" + query if query else path,
@@ -102,6 +104,9 @@ def outgoing(
         body=body,
         clocks=provider.clocks,
     )
+    if call.capture is not None:
+        call.capture.provider_request(config.name, sent)
+    return sent
 
 
 def thinking(suffix: str) -> Thinking | None:

@@ -7,8 +7,10 @@ from copy import copy
 from dataclasses import dataclass
 
 from llmux.config.model import Config, ProviderConfig, Timeouts
+from llmux.peers.capture import Captures
 from llmux.peers.credentials import Credentials
 from llmux.peers.credits import DailyCredits
+from llmux.peers.ledger import Ledger
 from llmux.peers.secrets import UpstreamKeys
 from llmux.peers.upstream import Upstream
 from llmux.peers.vault import Vault
@@ -21,12 +23,14 @@ from llmux.wire.outgoing import Clocks
 
 @dataclass(frozen=True, slots=True)
 class Lasting:
-    """What a reload leaves alone: cooldowns, the day's credits, upstream keys read from a file, kept thinking."""
+    """What a reload leaves alone: cooldowns, credits, upstream keys from a file, kept thinking, captures, usage."""
 
     credentials: Credentials
     credits: DailyCredits
     upstream_keys: UpstreamKeys
     vault: Vault
+    captures: Captures
+    ledger: Ledger | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,8 @@ def build(config: Config, number: int, lasting: Lasting) -> Generation:
     amp = config.ampcode
     address = Origin.parse(amp.upstream_url) if amp.upstream_url else None
     lasting.vault.configure(config.providers)
+    if lasting.ledger is not None:
+        lasting.ledger.configure(config.usage)
     lasting.credentials.configure(config.providers, config.strategy, config.cooldown_max)
     key = amp.upstream_api_key.reveal() if amp.upstream_api_key else None
     lasting.upstream_keys.configure(key, amp.upstream_api_keys)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from typing import cast
 
@@ -22,12 +23,13 @@ from llmux.errors import (
 )
 from llmux.formats.answer import error_answer
 from llmux.formats.count import encode_count
+from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import Format
 from llmux.headers import RawHeaders, for_changed_body, from_provider, media_type
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
-from llmux.peers.executor import LONG_BODY, Executor, bound
+from llmux.peers.executor import Executor, bound
 from llmux.peers.generation import Generation, Lasting
 from llmux.peers.served import ServedRequests
 from llmux.peers.tries import Answer, ProviderUnreachable
@@ -39,6 +41,8 @@ from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_t
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
 from llmux.routing.extractor import ModelExtractor
 from llmux.routing.record import record
+from llmux.web.accounts import Account, Accounts
+from llmux.web.captured import captured
 from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
@@ -69,6 +73,7 @@ class ModelRoutingWrapper:
         served: ServedRequests,
         clock: IReactorTime,
         keepalive: Callable[[], float],
+        accounts: Accounts,
     ) -> None:
         self._executor = executor
         self._passthrough = passthrough
@@ -78,6 +83,7 @@ class ModelRoutingWrapper:
         self._extractor = ModelExtractor()
         self.watch = Watch(clock, keepalive)
         self.journal = Journal(clock.seconds)
+        self._accounts = accounts
         self.least_level = LogLevel.debug
 
     async def handle(self, request: Request, match: Match, identity: Identity, generation: Generation) -> None:
@@ -92,6 +98,7 @@ class ModelRoutingWrapper:
             # The client is gone or broke the framing; the wire has told it what there was to tell.
             request.break_off()
             return
+        began = self._clock.seconds()
         try:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
@@ -104,12 +111,22 @@ class ModelRoutingWrapper:
             RoutingRequest(peek.model, want.protocol, force=generation.config.ampcode.force_model_mappings)
         )
         self._log_decision(decision, request)
-        with self.journal.begin(decision, want.protocol, request) as entry:
+        capture = self._lasting.captures.begin(generation.config, peek.model)
+        if capture is not None:
+            capture.client_request(request.method, request.uri, request.headers, plain)
+            capture.note("decision", route=decision.route_type.value, reason=decision.reason)
+            request = captured(request, capture)
+        with (
+            capture or nullcontext(),
+            self.journal.begin(decision, want.protocol, request) as entry,
+            self._accounts.open(began, decision, identity.key, request, want.verb != COUNT) as account,
+        ):
+            entry.counting = account
             encoded = raw if was_gzip and body is plain else None
             if decision.should_proxy:
                 sent = encoded or body
                 headers = request.headers if sent is raw else for_changed_body(request.headers, None)
-                await self._on_credits(request, match, identity, generation, decision, headers, sent, entry)
+                await self._on_credits(request, match, identity, generation, decision, headers, sent, entry, account)
                 return
             if not decision.attempts:
                 raise told(no_provider(want.protocol, peek.model, decision.refusal), self._said(decision, "", ""))
@@ -129,11 +146,12 @@ class ModelRoutingWrapper:
                 client_key=identity.key,
                 requested_model=peek.model,
                 decision=decision,
+                capture=capture,
             )
             if want.verb == COUNT and not decision.attempts[0].candidate.native:
                 await self._count(request, call, entry)
             else:
-                await self._from_provider(request, call, entry)
+                await self._from_provider(request, call, entry, account)
 
     async def _cleaned(self, body: Body) -> Body:
         """Clean a body (SPEC 7.1); a long one in pieces, so that other streams go on in between."""
@@ -157,15 +175,17 @@ class ModelRoutingWrapper:
         headers: RawHeaders,
         body: Body,
         entry: Entry,
+        account: Account,
     ) -> None:
         """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
         # The decision was made in this very turn, so that what it found left is still there.
         self._lasting.credits.charge(generation.config.ampcode.credits.daily_requests)
         said = self._said(decision, "upstream", decision.resolved_model)
-        entry.provider = "upstream"
+        entry.provider = account.provider = "upstream"
 
         def answering(status: int, method: bytes, fields: RawHeaders) -> tuple[RawHeaders, GunzipTransform | None]:
             self.journal.answering(entry, "upstream", decision.resolved_model)
+            account.watch(match.route.protocol or "", status, fields)
             return gunzip_transform(status, method, fields)
 
         try:
@@ -178,6 +198,7 @@ class ModelRoutingWrapper:
                 body=body,
                 extra=[*said, _IDENTICAL],
                 edit=answering,
+                watch=account.see,
             )
         except HTTPProblem as problem:
             if isinstance(problem.__cause__, UpstreamFailure) and not problem.__cause__.sent:
@@ -208,11 +229,11 @@ class ModelRoutingWrapper:
         self.journal.answering(entry, attempt.candidate.provider, attempt.model)
         request.respond(200, [(b"Content-Type", b"application/json"), *said], body)
 
-    async def _from_provider(self, request: Request, call: ModelCall, entry: Entry) -> None:
+    async def _from_provider(self, request: Request, call: ModelCall, entry: Entry, account: Account) -> None:
         try:
             answer = await self._executor.answer(call)
         except ProviderUnreachable as problem:
-            name = entry.provider = problem.provider.config.name
+            name = entry.provider = account.provider = problem.provider.config.name
             entry.tried(problem.story)
             said = self._said(call.decision, name, call.decision.resolved_model, problem.story)
             raise told(unanswered(call.protocol, name, problem.failure, problem.seconds), said) from problem
@@ -220,7 +241,10 @@ class ModelRoutingWrapper:
             raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
         self.journal.answering(entry, answer.provider.config.name, answer.attempt.model, answer.story)
         vigil = self._vigil(request, call, answer)
-        relaying = self._relay(request, call, answer, vigil)
+        account.answered(answer, vigil)
+        if call.capture is not None:
+            answer.exchange = call.capture.provider_side(answer.exchange, answer.head)
+        relaying = self._relay(request, call, answer, vigil, account)
         # The answer is committed: nothing needs the body any more, and a stream may last for hours.
         call.body, call.encoded = b"", None
         request.body.release()
@@ -240,7 +264,10 @@ class ModelRoutingWrapper:
             self._executor.died(answer, outcome.failure)
         if outcome.complete and vigil is not None and vigil.ping is None and not vigil.ended_well:
             failure = "the stream ended without its format's last words"
+        if vigil is not None and vigil.ping is None:
+            account.failed = vigil.ended_in_error
         if failure:
+            account.failed = True
             entry.failure = failure
             self.watch.cut += 1
             self._executor.log.warn(
@@ -262,27 +289,29 @@ class ModelRoutingWrapper:
         return Vigil(call.protocol, request, untouchable=head.length is not None)
 
     def _relay(
-        self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None
+        self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None, account: Account
     ) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
         said = self._said(decision, answer.provider.config.name, answer.attempt.model, answer.story)
-        said += answer.advice
         if answer.translation is not None:
-            return TranslatedAnswer(
+            translated = TranslatedAnswer(
                 request,
                 answer.exchange,
                 head,
                 answer.translation,
-                from_provider(head.headers, answer.secrets),
+                [*from_provider(head.headers, answer.secrets), *answer.advice],
                 [*said, _TRANSLATED],
                 call.generation.config.limits.response,
                 vigil,
+                account.see,
             )
-        watch = vigil.see if vigil is not None else None
+            account.counting = translated
+            return translated
+        watch = account.watch(call.protocol, head.status, head.headers, vigil)
         headers, transform = response_transform(
             head.status,
             request.method,
-            from_provider(head.headers, answer.secrets),
+            [*from_provider(head.headers, answer.secrets), *answer.advice],
             rewrite_model=call.requested_model if decision.effects.rewrite_response_model else None,
             shape_fixes=decision.effects.amp_shape_fixes and call.protocol == "anthropic",
             provider_is_anthropic=answer.provider.config.kind == "anthropic",

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Sequence
 
 from llmux import __version__
-from llmux.daemon.commands import check, cooldowns, env, explain, importing, models, reload, routes, status
+from llmux.daemon.commands import check, cooldowns, env, explain, importing, models, reload, replay, routes, status
 from llmux.daemon.commands.asking import NotAnswered
 from llmux.daemon.commands.printing import Command
 
@@ -22,6 +22,7 @@ COMMANDS: tuple[Command, ...] = (
     reload.COMMAND,
     env.COMMAND,
     importing.COMMAND,
+    replay.COMMAND,
 )
 
 
