@@ -166,8 +166,11 @@ class Executor:
         name, model = step.provider.config.name, step.model
         seconds = bound(failure, step.provider)
         if failure.kind == "aborted":
-            # The other tries have used up the client's patience: that is no fault of this one.
-            self._credentials.abandoned(step.credential, model)
+            # The client's patience is over, which the other tries have used up, too.
+            if 2 * (self._clock.seconds() - tries.asked_at) >= step.provider.clocks.first_byte:
+                self._credentials.failed(step.credential, model, 504, [])
+            else:
+                self._credentials.abandoned(step.credential, model)
             failure = UpstreamFailure("first-byte-timeout", "all tries together", sent=failure.sent)
             seconds = tries.patience
         elif failure.kind in _NO_CONNECTION:
@@ -230,8 +233,9 @@ class Executor:
             exchange = self._send(request)
         # The first try has the clocks of its own provider; the others have what is left of the client's patience.
         late = None
+        tries.asked_at = self._clock.seconds()
         if tries.sent:
-            late = self._clock.callLater(max(tries.left(self._clock.seconds()), 0.0), exchange.abort)
+            late = self._clock.callLater(max(tries.left(tries.asked_at), 0.0), exchange.abort)
         tries.sent += 1
         try:
             head = await exchange.head

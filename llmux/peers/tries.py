@@ -64,12 +64,17 @@ class ProviderUnreachable(Exception):
 
 @dataclass(slots=True)
 class Tries:
-    """What went wrong so far for a request, and which of it the client should read in the end."""
+    """What went wrong so far for a request, and which of it the client should read in the end.
+
+    `patience` is how long the client waits for the head of an answer, in seconds from `began` on; `asked_at` is when
+    the latest try was sent, of `sent`.
+    """
 
     call: ModelCall
     began: float
     patience: float
     sent: int = 0
+    asked_at: float = 0.0
     answer: Answer | None = None
     refused: RequestRefused | None = None
     unreachable: ProviderUnreachable | None = None
