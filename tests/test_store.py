@@ -270,5 +270,5 @@ class Growing(StoreCase):
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         version = connection.execute("PRAGMA user_version").fetchone()
         connection.close()
-        self.assertEqual((tables, version), ([("credits",)], (len(MIGRATIONS),)))
+        self.assertEqual((tables, version), ([("credits",), ("usage",)], (len(MIGRATIONS),)))
         self.assertTrue(os.path.exists(self.path))

@@ -72,6 +72,7 @@ class Executor:
         self._clock = clock
         self._in_thread = in_thread
         self.least_level = LogLevel.debug
+        self.failed_tries: dict[tuple[str, str], int] = {}
 
     async def answer(self, call: ModelCall) -> Answer:
         """The first answer worth passing on, else the most useful error.
@@ -116,7 +117,7 @@ class Executor:
                     let_go(tries.answer)
                 raise
             if answer is not None:
-                answer.story = tries.story
+                answer.story, answer.waited = tries.story, tries.waited
                 if tries.answer is not None and tries.answer is not answer:
                     let_go(tries.answer)
                 return answer
@@ -132,13 +133,15 @@ class Executor:
             answer = await self._try(tries, step)
             status = answer.head.status
             if status < 400 and (plan.more() or not last):
+                began = self._clock.seconds()
                 status = await self._look_at_the_beginning(call, answer)
+                tries.waited += self._clock.seconds() - began
         except RequestRefused as problem:
             # Another candidate may understand what this one cannot even be told.
             self._credentials.abandoned(step.credential, model)
             plan.skip()
             tries.refused = problem
-            tries.note(name, "cannot express it")
+            self._note(tries, name, "cannot express it")
             return None
         except UpstreamFailure as failure:
             self._without_answer(tries, step, plan, failure)
@@ -150,12 +153,15 @@ class Executor:
             return answer
         saved = SavedExchange(answer.exchange, self._clock)
         answer.exchange = saved
-        found = self._credentials.failed(step.credential, model, status, answer.head.headers, await saved.read())
+        began = self._clock.seconds()
+        body = await saved.read()
+        tries.waited += self._clock.seconds() - began
+        found = self._credentials.failed(step.credential, model, status, answer.head.headers, body)
         answer.advice = advice(answer.head.headers, found)
         self._record(step, str(status), sent=True, level=LogLevel.info)
         if not moves_on(status) and not (found is not None and found.of_key):
             return answer
-        tries.note(name, str(status))
+        self._note(tries, name, str(status))
         tries.keep(answer)
         if tries.answer is answer and (plan.more() or not last):
             saved.give_up()
@@ -179,8 +185,13 @@ class Executor:
         else:
             self._credentials.failed(step.credential, model, 504 if failure.kind.endswith("-timeout") else 502, [])
         tries.fail(step.provider, failure, seconds)
-        tries.note(name, failure.kind)
+        self._note(tries, name, failure.kind)
         self._record(step, str(failure), sent=failure.sent, level=LogLevel.warn)
+
+    def _note(self, tries: Tries, provider: str, what: str) -> None:
+        """A try failed: for the client's story, and for the sum of all."""
+        tries.note(provider, what)
+        self.failed_tries[provider, what] = self.failed_tries.get((provider, what), 0) + 1
 
     def died(self, answer: Answer, failure: UpstreamFailure) -> None:
         """An answer that was on its way to the client broke off: the next request rather goes elsewhere."""
@@ -243,6 +254,7 @@ class Executor:
             exchange.abort()
             raise
         finally:
+            tries.waited += self._clock.seconds() - tries.asked_at
             if late is not None and late.active():
                 late.cancel()
         answer = Answer(exchange, head, provider, credential, attempt, changed, translation)

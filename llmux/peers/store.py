@@ -22,8 +22,13 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
+from llmux.peers import usage_table
+
 # The file's `user_version` is the number of steps that were taken; a new table is a new step at the end.
-MIGRATIONS = ("CREATE TABLE credits (day TEXT PRIMARY KEY, requests INTEGER NOT NULL) WITHOUT ROWID",)
+MIGRATIONS = (
+    "CREATE TABLE credits (day TEXT PRIMARY KEY, requests INTEGER NOT NULL) WITHOUT ROWID",
+    usage_table.TABLE,
+)
 GATHER_SECONDS = 0.1
 RETRY_SECONDS = 30.0
 MOST_PENDING = 20_000

@@ -23,8 +23,8 @@ _SHORTEST_WORD = 16
 class Answer:
     """An answer that is going to the client: its head, whose it is, and where its body comes from.
 
-    `story` tells in a few words what was tried before, empty when nothing was; `advice` are headers of ours about when
-    to come back.
+    `story` tells in a few words what was tried before, empty when nothing was; `waited` are the seconds that went by
+    with waiting for providers; `advice` are headers of ours about when to come back.
     """
 
     exchange: Exchange
@@ -35,6 +35,7 @@ class Answer:
     changed: bool
     translation: Translation | None = None
     story: str = ""
+    waited: float = 0.0
     advice: RawHeaders = field(default_factory=list)
 
     @property
@@ -75,6 +76,7 @@ class Tries:
     patience: float
     sent: int = 0
     asked_at: float = 0.0
+    waited: float = 0.0
     answer: Answer | None = None
     refused: RequestRefused | None = None
     unreachable: ProviderUnreachable | None = None
@@ -121,7 +123,7 @@ class Tries:
     def result(self) -> Answer:
         """The answer to pass on, or the exception that says what happened."""
         if self.answer is not None:
-            self.answer.story = self.story
+            self.answer.story, self.answer.waited = self.story, self.waited
             return self.answer
         if self.unreachable is not None:
             self.unreachable.story = self.story

@@ -32,17 +32,21 @@ from llmux.peers.served import ServedRequests
 from llmux.rewrite.features import remove_features
 from llmux.rewrite.response import body_transform
 from llmux.targets import names_an_authority, split_target
+from llmux.web.accounts import Accounts
 from llmux.web.app import Handler, Site, make_app
 from llmux.web.guards import Policy, admit, is_actors, lends_upstream_key
 from llmux.web.management import Management, admit_management
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
+from llmux.web.metrics import InThread, Metrics, States
 from llmux.web.model_lists import LISTS, MODELS, family
 from llmux.web.model_routes import ModelRoutingWrapper
 from llmux.web.passthrough import Passthrough, wants_upgrade
 from llmux.web.routes import ROUTES, UNMATCHED, listing_handler
+from llmux.web.tally import Tally
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.pool import Pool
 from llmux.wire.request import Request
+from llmux.wire.server import HTTPServer
 
 _JSON = (b"Content-Type", b"application/json")
 _UNMATCHED = Match(UNMATCHED, {}, {})
@@ -54,19 +58,33 @@ _PREFLIGHT_SECONDS = b"600"
 
 
 class Face:
-    """Everything that answers HTTP; `current` is replaced as a whole by a reload."""
+    """Everything that answers HTTP; `current` is replaced as a whole by a reload, `server` is what it is served by."""
 
     log = Logger()
 
     def __init__(
-        self, generation: Generation, pool: Pool, executor: Executor, lasting: Lasting, clock: IReactorTime
+        self,
+        generation: Generation,
+        pool: Pool,
+        executor: Executor,
+        lasting: Lasting,
+        clock: IReactorTime,
+        in_thread: InThread,
     ) -> None:
         self.current = generation
         self.draining = False
+        self.server: HTTPServer | None = None
         self._policy = policy(generation)
         self._served = ServedRequests()
         self._passthrough = Passthrough(pool, clock)
-        self.models = ModelRoutingWrapper(executor, self._passthrough, lasting, self._served, clock, self._keepalive)
+        tally = Tally()
+        accounts = Accounts(lasting.ledger, tally, clock.seconds)
+        self.models = ModelRoutingWrapper(
+            executor, self._passthrough, lasting, self._served, clock, self._keepalive, accounts
+        )
+        self._metrics = Metrics(tally, self._states, in_thread)
+        self._executor = executor
+        self._lasting = lasting
         self._pool = pool
         self._management = Management(lambda: self.current, lasting, self._state)
         self._matcher = Matcher(ROUTES)
@@ -105,6 +123,7 @@ class Face:
             "manage.clear": self._managing(self._management.clear_cooldowns),
             "manage.explain": self._managing(self._management.explanation),
             "manage.unknown": self._managing(self._unknown),
+            "metrics": self._managing(self._metrics.handle),
         }
 
     def _managing(self, handler: Handler) -> Handler:
@@ -129,6 +148,28 @@ class Face:
             "tunnels": self._passthrough.tunnels,
             "upstream_connections": {"open": self._pool.open, "idle": self._pool.idle},
         }
+
+    def _states(self) -> States:
+        """The numbers of the moment, for the metrics."""
+        watch, server, lasting = self.models.watch, self.server, self._lasting
+        return States(
+            generation=self.current.number,
+            draining=self.draining,
+            open_requests=0 if server is None else server.busy,
+            client_connections=0 if server is None else len(server.connections),
+            buffered_bytes=0 if server is None else server.budget.held,
+            open_streams=watch.open,
+            streams_cut=watch.cut,
+            open_tunnels=self._passthrough.tunnels,
+            upstream_open=self._pool.open,
+            upstream_idle=self._pool.idle,
+            cooldowns=tuple((row.provider, row.reason) for row in lasting.credentials.listing()),
+            failed_tries=dict(self._executor.failed_tries),
+            credits_spent=lasting.credits.spent(),
+            credits_left=lasting.credits.left(self.current.config.ampcode.credits.daily_requests),
+            unwritten=0 if lasting.ledger is None else lasting.ledger.unwritten,
+            state_failing=lasting.ledger is not None and lasting.ledger.failing,
+        )
 
     def _admit(self, request: Request, match: Match) -> Identity:
         if wants_upgrade(request) and not match.route.guarded:

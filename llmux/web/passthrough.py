@@ -53,11 +53,12 @@ class Passthrough:
         headers: RawHeaders | None = None,
         extra: RawHeaders | None = None,
         edit: Edit = gunzip_transform,
+        watch: Callable[[bytes], None] | None = None,
     ) -> None:
         """One request and its answer; raises HTTPProblem when the upstream gives no answer.
 
         `headers` stand for the request's own when its body was changed, `extra` are headers of ours for the answer,
-        `edit` chooses the transform of its body.
+        `edit` chooses the transform of its body, `watch` sees every piece of it as it came.
         """
         upstream = generation.upstream
         if upstream is None:
@@ -89,7 +90,7 @@ class Passthrough:
             await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
             return
         answer = redacted(exchange, head.status, secrets)
-        await self._answer(request, answer, head, from_upstream(head.headers, secrets), extra or [], edit)
+        await self._answer(request, answer, head, from_upstream(head.headers, secrets), extra or [], edit, watch)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
         # A body that is still under way could not be told from the bytes of the new protocol.
@@ -103,17 +104,18 @@ class Passthrough:
         headers: RawHeaders,
         extra: RawHeaders,
         edit: Edit,
+        watch: Callable[[bytes], None] | None,
     ) -> None:
         headers, transform = edit(head.status, request.method, headers)
         if transform is None:
             request.start(head.status, headers + extra, head.reason or None)
-            relay = Relay(exchange, request)
+            relay = Relay(exchange, request, None, watch)
         else:
             late = LateHead(
                 request, head.status, head.reason, transform, lambda settled: settled + extra, upstream_failed
             )
             late.settle()
-            relay = Relay(exchange, late, transform)
+            relay = Relay(exchange, late, transform, watch)
         outcome = await relay.done
         if outcome.failure is not None and not outcome.client_gone:
             self.log.warn(

@@ -114,6 +114,7 @@ ROUTES: tuple[Route, ...] = (
     _local("/healthz", "health"),
     _local("/health", "health"),
     _local("/readyz", "ready"),
+    _manage(GET, "/metrics", "metrics"),
     *(_manage(GET, f"/llmux/{name}", handler) for name, handler in (("", "manage.status"), *MANAGED)),
     _manage(POST, "/llmux/cooldowns/clear", "manage.clear"),
     _manage(POST, "/llmux/explain", "manage.explain"),

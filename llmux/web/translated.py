@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from llmux.formats import failures
 from llmux.formats.answer import Answer as Translated
 from llmux.formats.answer import StreamFolder, error_answer, translate_response
-from llmux.formats.events import Error
+from llmux.formats.events import Error, Usage
 from llmux.formats.stream import Sink, Source, StreamTranslator
 from llmux.formats.vaulting import Entry
 from llmux.headers import RawHeaders, media_type
@@ -52,6 +54,7 @@ class TranslatedAnswer:
         said: RawHeaders,
         limit: int,
         vigil: Vigil | None = None,
+        watch: Callable[[bytes], None] | None = None,
     ) -> None:
         self.done: Deferred[Outcome] = Deferred()
         self.vault_entries: dict[str, Entry] = {}
@@ -69,11 +72,18 @@ class TranslatedAnswer:
         self._folder: StreamFolder | None = None
         self._stream: StreamTranslator | None = None
         self._vigil = vigil
+        self._watch = watch
+        self._usage = Usage()
         self._choose()
         request.when_gone(self._client_gone)
         if not self._over:
             request.flow(exchange)
             exchange.relay(self)
+
+    @property
+    def usage(self) -> Usage:
+        """The token counts as far as they are known."""
+        return self._usage if self._stream is None else self._stream.usage
 
     def _choose(self) -> None:
         """A stream is what both say it is; the content type of a successful answer decides what was sent."""
@@ -97,6 +107,8 @@ class TranslatedAnswer:
         self._received += len(data)
         if self._vigil is not None:
             self._vigil.stirred = True
+        if self._watch is not None:
+            self._watch(data)
         if self._gunzip is not None:
             try:
                 data = self._gunzip.feed(data)
@@ -182,6 +194,7 @@ class TranslatedAnswer:
 
     def _respond(self, answer: Translated) -> None:
         self._keep(answer.vault_entries)
+        self._usage = answer.usage
         # What the formats made of a provider's `retry-after` replaces it: two values are none to a client.
         made = {name.lower() for name, _ in answer.headers}
         kept = [header for header in self._headers if header[0].lower() not in made]
