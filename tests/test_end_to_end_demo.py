@@ -155,7 +155,7 @@ providers:
 """
     NAMES = ["demo", "m-1", "m-2", "m-3"]
 
-    async def test_everySDKListsModelsAndGetsOne(self) -> None:
+    async def test_everySDKListsModelsAndGetsOneOrItsOwnNotFoundError(self) -> None:
         daemon = await self.run_daemon(self.CONFIG)
         for name, run in (
             ("openai", self._openai),
@@ -166,9 +166,6 @@ providers:
             listed, one = await deferToThread(run, daemon.url)
             self.assertEqual(sorted(listed), self.NAMES, name)
             self.assertEqual(one, "m-2", name)
-
-    async def test_anUnknownModelIsTheSDKsOwnNotFoundError(self) -> None:
-        daemon = await self.run_daemon(self.CONFIG)
 
         def with_openai() -> Any:
             with openai_client(daemon.url, KEY) as client:

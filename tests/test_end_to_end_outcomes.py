@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import anthropic
 import openai
 from google.genai.errors import ServerError
@@ -16,6 +14,7 @@ from tests.running import Daemon
 from tests.scripted import Seen
 from tests.sdk_calls import ANTHROPIC_CALLS, GOOGLE_CALLS, OPENAI_CALLS, Said, SDKCall
 
+CALLS = (*OPENAI_CALLS, *ANTHROPIC_CALLS, *GOOGLE_CALLS)
 CLIENT_KEY = "client-key-of-the-tests"
 UPSTREAM_KEY = "upstream-key-of-the-tests"
 PROVIDER_KEY = {"anthropic": "key-a", "chat": "key-c", "responses": "key-r", "gemini": "key-g"}
@@ -68,9 +67,9 @@ class OutcomeTests(EndToEndCase):
         names = ("x-llmux-route", "x-llmux-provider", "x-llmux-model", "x-llmux-body")
         self.assertEqual([said.headers.get(name) for name in names], [route.value, provider, model, body], call.name)
 
-    async def local(self, calls: Sequence[SDKCall]) -> None:
+    async def test_aProviderThatServesTheModelAnswersEverySDK(self) -> None:
         daemon = await self.begin()
-        for call in calls:
+        for call in CALLS:
             model = f"own-{call.family}"
             said = await self.said(daemon, call, model)
             # The label of a stream leaves before its events are known, and Amp's shape fixes may concern any of them.
@@ -78,31 +77,23 @@ class OutcomeTests(EndToEndCase):
             self.assertRoute(said, call, RouteType.LOCAL_PROVIDER, call.family, model, body)
             self.assertEqual(said.models, {model}, call.name)
             self.assertServed(call, model)
-        self.assertEqual(len(self.providers.requests), len(calls))
+        self.assertEqual(len(self.providers.requests), len(CALLS))
         self.assertEqual(self.upstream.requests, [])
 
-    def assertServed(self, call: SDKCall, model: str) -> None:
-        seen = self.providers.requests[-1]
-        self.assertEqual(seen.target, SERVED_PATHS[call.path].replace("M", model), call.name)
-        self.assertEqual(sent_key(seen), PROVIDER_KEY[call.family], call.name)
-        self.assertNotIn(CLIENT_KEY, repr(seen.headers), call.name)
-        if call.family != "gemini":
-            self.assertEqual(seen.json()["model"], model, call.name)
-
-    async def mapped(self, calls: Sequence[SDKCall]) -> None:
+    async def test_aMappedModelAnswersEverySDKUnderTheNameItAskedFor(self) -> None:
         daemon = await self.begin()
-        for call in calls:
+        for call in CALLS:
             asked, model = f"asked-{call.family}", f"own-{call.family}"
             said = await self.said(daemon, call, asked)
             self.assertRoute(said, call, RouteType.MODEL_MAPPING, call.family, model, "spliced")
             self.assertEqual(said.models, {asked}, call.name)
             self.assertServed(call, model)
-        self.assertEqual(len(self.providers.requests), len(calls))
+        self.assertEqual(len(self.providers.requests), len(CALLS))
         self.assertEqual(self.upstream.requests, [])
 
-    async def credits(self, calls: Sequence[SDKCall]) -> None:
+    async def test_theUpstreamAnswersEverySDKForCredits(self) -> None:
         daemon = await self.begin()
-        for call in calls:
+        for call in CALLS:
             model = f"paid-{call.family}"
             said = await self.said(daemon, call, model)
             self.assertRoute(said, call, RouteType.AMP_CREDITS, "upstream", model, "identical")
@@ -114,53 +105,28 @@ class OutcomeTests(EndToEndCase):
             self.assertEqual(seen.all("authorization"), [f"Bearer {UPSTREAM_KEY}"], call.name)
             self.assertEqual(seen.all("x-goog-api-key"), [], call.name)
             self.assertNotIn(CLIENT_KEY, repr(seen.headers), call.name)
-        self.assertEqual(len(self.upstream.requests), len(calls))
+        self.assertEqual(len(self.upstream.requests), len(CALLS))
         self.assertEqual(self.providers.requests, [])
 
-    async def refused(self, calls: Sequence[SDKCall], error: type[Exception]) -> None:
+    async def test_everySDKReadsTheRefusalAndWhichLineToChange(self) -> None:
         daemon = await self.begin()
         lines = daemon.config.read_text(encoding="utf-8").splitlines()
         place = 1 + next(number for number, line in enumerate(lines) if "credits:" in line)
-        for call in calls:
-            problem = await self.assertFailure(deferToThread(call.run, daemon.url, CLIENT_KEY, "nobody-has-it"), error)
+        for call in CALLS:
+            asking = deferToThread(call.run, daemon.url, CLIENT_KEY, "nobody-has-it")
+            problem = await self.assertFailure(
+                asking, openai.InternalServerError, anthropic.InternalServerError, ServerError
+            )
             status = getattr(problem, "status_code", None) or getattr(problem, "code", None)
             self.assertEqual(status, 503, call.name)
             self.assertIn("No provider available for model: nobody-has-it", str(problem), call.name)
             self.assertIn(f"credits.allow at llmux.yaml:{place}", str(problem), call.name)
         self.assertEqual(self.providers.requests + self.upstream.requests, [])
 
-    async def test_openaiIsServedByTheProvider(self) -> None:
-        await self.local(OPENAI_CALLS)
-
-    async def test_anthropicIsServedByTheProvider(self) -> None:
-        await self.local(ANTHROPIC_CALLS)
-
-    async def test_googleIsServedByTheProvider(self) -> None:
-        await self.local(GOOGLE_CALLS)
-
-    async def test_openaiIsMappedAndSeesTheNameItAskedFor(self) -> None:
-        await self.mapped(OPENAI_CALLS)
-
-    async def test_anthropicIsMappedAndSeesTheNameItAskedFor(self) -> None:
-        await self.mapped(ANTHROPIC_CALLS)
-
-    async def test_googleIsMappedAndSeesTheNameItAskedFor(self) -> None:
-        await self.mapped(GOOGLE_CALLS)
-
-    async def test_openaiGoesToTheUpstreamForCredits(self) -> None:
-        await self.credits(OPENAI_CALLS)
-
-    async def test_anthropicGoesToTheUpstreamForCredits(self) -> None:
-        await self.credits(ANTHROPIC_CALLS)
-
-    async def test_googleGoesToTheUpstreamForCredits(self) -> None:
-        await self.credits(GOOGLE_CALLS)
-
-    async def test_openaiIsRefusedAndToldWhichLineToChange(self) -> None:
-        await self.refused(OPENAI_CALLS, openai.InternalServerError)
-
-    async def test_anthropicIsRefusedAndToldWhichLineToChange(self) -> None:
-        await self.refused(ANTHROPIC_CALLS, anthropic.InternalServerError)
-
-    async def test_googleIsRefusedAndToldWhichLineToChange(self) -> None:
-        await self.refused(GOOGLE_CALLS, ServerError)
+    def assertServed(self, call: SDKCall, model: str) -> None:
+        seen = self.providers.requests[-1]
+        self.assertEqual(seen.target, SERVED_PATHS[call.path].replace("M", model), call.name)
+        self.assertEqual(sent_key(seen), PROVIDER_KEY[call.family], call.name)
+        self.assertNotIn(CLIENT_KEY, repr(seen.headers), call.name)
+        if call.family != "gemini":
+            self.assertEqual(seen.json()["model"], model, call.name)

@@ -174,30 +174,23 @@ class WebSocketTests(EndToEndCase):
             echo.closed.clear()
         self.assertNotIn("Traceback", daemon.log)
 
-    async def test_aRefusalIsTheUpstreamsOwn(self) -> None:
+    async def test_anUpgradeIsRefusedByTheUpstreamOrBeforeIt(self) -> None:
         _, echo, url = await self.begin()
+
+        async def refused(path: str, headers: dict[str, str]) -> Any:
+            opening = deferToThread(connect, url + path, additional_headers=headers)
+            problem: Any = await self.assertFailure(opening, InvalidStatus)
+            return problem.response
+
+        key = {"X-Api-Key": KEY}
         for status in (401, 404, 502, 503):
             echo.refuse = status
-            problem: Any = await self.assertFailure(
-                deferToThread(connect, url + PATH, additional_headers={"X-Api-Key": KEY}), InvalidStatus
-            )
-            self.assertEqual(
-                (problem.response.status_code, problem.response.body), (status, b"refused by the upstream\n")
-            )
-
-    async def test_anUnknownClientDoesNotReachTheUpstream(self) -> None:
-        _, echo, url = await self.begin()
-        problem: Any = await self.assertFailure(deferToThread(connect, url + PATH), InvalidStatus)
-        self.assertEqual(problem.response.status_code, 401)
-        self.assertEqual(echo.heads, [])
-
-    async def test_aModelRouteSaysAtOnceThatItIsNoWebSocket(self) -> None:
-        _, echo, url = await self.begin()
+            answer = await refused(PATH, key)
+            self.assertEqual((answer.status_code, answer.body), (status, b"refused by the upstream\n"))
+        echo.heads.clear()
+        self.assertEqual((await refused(PATH, {})).status_code, 401)
         for path in ("/v1/responses", "/v1/models", "/api/provider/openai/v1/responses"):
-            problem: Any = await self.assertFailure(
-                deferToThread(connect, url + path, additional_headers={"X-Api-Key": KEY}), InvalidStatus
-            )
-            self.assertEqual(problem.response.status_code, 426, path)
+            self.assertEqual((await refused(path, key)).status_code, 426, path)
         self.assertEqual(echo.heads, [])
 
     async def test_bytesThatFollowTheUpgradeAtOnceAreNotLost(self) -> None:
