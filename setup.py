@@ -18,7 +18,7 @@ setup(
     python_requires=">=3.11",
     package_dir={"": "."},
     packages=[*find_packages(include=["llmux", "llmux.*"]), "twisted.plugins"],
-    package_data={"llmux": ["py.typed"]},
+    package_data={"llmux": ["py.typed"], "llmux.web": ["static/*"]},
     install_requires=[
         "twisted[tls]>=26.10",
         "klein>=24.8",

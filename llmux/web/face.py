@@ -42,6 +42,7 @@ from llmux.web.model_lists import LISTS, MODELS, family
 from llmux.web.model_routes import ModelRoutingWrapper
 from llmux.web.passthrough import Passthrough, wants_upgrade
 from llmux.web.routes import ROUTES, UNMATCHED, listing_handler
+from llmux.web.status_page import StatusPage
 from llmux.web.tally import Tally
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.pool import Pool
@@ -87,6 +88,15 @@ class Face:
         self._lasting = lasting
         self._pool = pool
         self._management = Management(lambda: self.current, lasting, self._state)
+        self.page = StatusPage(
+            lambda: self.current,
+            lambda: self._policy.keys,
+            lasting,
+            self.models.journal,
+            self._management,
+            self._state,
+            clock,
+        )
         self._matcher = Matcher(ROUTES)
         self.app = make_app(self._handlers())
         self.site = Site(self.app, self._unrouted, self._cors)
@@ -118,6 +128,11 @@ class Face:
             "upstream.proxy": self._proxy,
             "health": self._health,
             "ready": self._ready,
+            "page.show": self.page.show,
+            "page.events": self.page.events,
+            "page.sign-in": self.page.sign_in,
+            "page.sign-out": self.page.sign_out,
+            "page.clear": self.page.clear,
             "manage.status": self._managing(self._management.status),
             "manage.cooldowns": self._managing(self._management.cooldowns),
             "manage.clear": self._managing(self._management.clear_cooldowns),

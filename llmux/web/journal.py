@@ -250,6 +250,11 @@ class Journal:
         entries = self._entries
         return [entries[-place] for place in range(1, min(count, len(entries)) + 1)]
 
+    @property
+    def kept(self) -> int:
+        """How many entries there are."""
+        return len(self._entries)
+
     def hours(self) -> list[Hour]:
         """The last 24 hours, oldest first, the current one last; empty hours are there, too."""
         current = int(self._seconds() // HOUR)

@@ -30,19 +30,29 @@ _NO_STORE = (b"Cache-Control", b"no-store")
 
 def admit_management(keys: ClientKeys, target: bytes, headers: RawHeaders, peer: str) -> None:
     """Raise the refusal for whoever may not manage: foreign pages, unknown clients, remote peers of an open daemon."""
-    named = {name.lower(): value for name, value in headers}
-    host = named.get(b"host", b"").decode("latin-1")
-    origin = named.get(b"origin")
-    if not _is_address(host) or (origin is not None and origin.decode("latin-1").partition("://")[2] != host):
-        raise problem(None, 403, "Access denied: management needs a local Host and no foreign Origin")
-    if named.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
-        raise problem(None, 403, "Access denied: management needs a local Host and no foreign Origin")
+    admit_address(headers)
     identity = keys.identify(headers, target)
     if identity.access is Access.OPEN:
         if not is_loopback(peer):
             raise problem(None, 403, "Access denied: without api-keys management is for loopback peers only")
     elif not identity.allowed:
         raise missing_key() if identity.access is Access.MISSING else invalid_key()
+
+
+def admit_address(headers: RawHeaders, form: bool = False) -> None:
+    """Raise the refusal for a Host that could be anybody's, and for pages of other origins.
+
+    A `form` of the status page has no origin to tell, since that page gives no referrers away: whoever permits that
+    asks for the token of the page instead.
+    """
+    named = {name.lower(): value for name, value in headers}
+    host = named.get(b"host", b"").decode("latin-1")
+    origin = named.get(b"origin")
+    foreign = origin is not None and origin.decode("latin-1").partition("://")[2] != host
+    if form and origin == b"null":
+        foreign = False
+    if not _is_address(host) or foreign or named.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+        raise problem(None, 403, "Access denied: management needs a local Host and no foreign Origin")
 
 
 def _is_address(host: str) -> bool:
@@ -107,9 +117,12 @@ class Management:
     async def clear_cooldowns(self, request: Request, match: Match) -> None:
         """POST /llmux/cooldowns/clear {provider?, model?}: end them, all of them without a provider."""
         asked = await self._question(request)
-        provider, model = _text(asked, "provider"), _text(asked, "model")
+        self._answer(request, {"cleared": self.clear(_text(asked, "provider"), _text(asked, "model"))})
+
+    def clear(self, provider: str | None, model: str | None) -> int:
+        """End the cooldowns of a provider or of all, perhaps only those that concern a model; gives their number."""
         names = [provider] if provider else list(self._current().providers)
-        self._answer(request, {"cleared": sum(self._lasting.credentials.clear(name, model) for name in names)})
+        return sum(self._lasting.credentials.clear(name, model) for name in names)
 
     async def explanation(self, request: Request, match: Match) -> None:
         """POST /llmux/explain {model, route?}: the decision tree of a model name, cooldowns included."""
@@ -117,11 +130,13 @@ class Management:
         model = _text(asked, "model")
         if not model or not model.strip():
             raise problem(None, 400, "model is missing")
-        route = _text(asked, "route")
+        self._answer(request, self.explain(model.strip(), _text(asked, "route")))
+
+    def explain(self, model: str, route: str | None) -> dict[str, Any]:
+        """The decision tree of a model name on a route given as its path; raises HTTPProblem for no such route."""
         generation = self._current()
         force = generation.config.ampcode.force_model_mappings
-        routing = RoutingRequest(model.strip(), protocol_of(self._matcher, route), force=force)
-        self._answer(request, explain(generation.router, routing))
+        return explain(generation.router, RoutingRequest(model, protocol_of(self._matcher, route), force=force))
 
     def _cooldowns(self) -> list[dict[str, Any]]:
         return [
