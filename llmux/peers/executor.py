@@ -11,7 +11,7 @@ from collections.abc import Callable
 from math import ceil
 from random import uniform
 from secrets import token_hex
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 from twisted.internet.defer import CancelledError, Deferred
@@ -20,6 +20,7 @@ from twisted.internet.task import deferLater
 from twisted.logger import Logger, LogLevel
 
 from llmux.formats.count import decode_count, estimate
+from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.losses import RequestRefused
 from llmux.headers import RawHeaders, media_type
 from llmux.peers.blame import Blame
@@ -41,7 +42,8 @@ from llmux.wire.outgoing import OutgoingRequest, UpstreamFailure
 _NO_CONNECTION = frozenset({"connect", "dns", "tls", "connect-timeout", "tls-timeout"})
 _MOVES_ON = frozenset({401, 408, 425, 429, 529})
 _DIED_IN_THE_ANSWER = frozenset({"cut", "idle-timeout"})
-LONG_BODY = 256 * 1024
+P = ParamSpec("P")
+T = TypeVar("T")
 InThread = Callable[..., Deferred[Any]]
 Send = Callable[[OutgoingRequest], Exchange]
 
@@ -265,27 +267,35 @@ class Executor:
         self, call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt
     ) -> tuple[OutgoingRequest, Translation]:
         """Encode the request for the provider, a long one in a thread; raises RequestRefused."""
-        arguments = (call, provider, credential, attempt, self._vault, int(self._clock.seconds()), token_hex(12))
+        created, fresh_id = int(self._clock.seconds()), token_hex(12)
+        return await self._long(call, _translate, call, provider, credential, attempt, self._vault, created, fresh_id)
+
+    async def _long(self, call: ModelCall, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Do some work on the call's body, for a long one in a thread: other streams must go on meanwhile."""
         if len(call.body) < LONG_BODY:
-            return _translate(*arguments)
-        translated: tuple[OutgoingRequest, Translation] = await self._in_thread(_translate, *arguments)
-        return translated
+            return work(*args, **kwargs)
+        done: T = await self._in_thread(work, *args, **kwargs)
+        return done
 
     async def count(self, call: ModelCall) -> tuple[int, Attempt, bool]:
         """How many tokens a request has, for a provider of another format, and whether that is an estimate.
 
         A provider that has no endpoint for it, or whose endpoint fails, gives an estimate (TRANSLATION 7.3).
         """
-        request = decoded(call)
         attempt = call.decision.attempts[0]
         candidate = attempt.candidate
         provider = call.generation.providers[candidate.provider]
         credential = self._credentials.take(candidate.provider, candidate.model, last_resort=True)
-        question = None if credential is None else count_request(call, request, provider, credential, attempt)
+        try:
+            question, estimated = await self._long(call, _question, call, provider, credential, attempt)
+        except (CancelledError, RequestRefused):
+            if credential is not None:
+                self._credentials.abandoned(credential, candidate.model)
+            raise
         if credential is None or question is None:
             if credential is not None:
                 self._credentials.abandoned(credential, candidate.model)
-            return estimate(request), attempt, True
+            return estimated, attempt, True
         exchange = self._send(question)
         try:
             head = await exchange.head
@@ -305,11 +315,20 @@ class Executor:
                 counted = None
             else:
                 self._credentials.succeeded(credential, candidate.model)
-        return (estimate(request), attempt, True) if counted is None else (counted, attempt, False)
+        return (estimated, attempt, True) if counted is None else (counted, attempt, False)
 
     def _ask_demo(self, call: ModelCall, attempt: Attempt) -> Exchange:
         verb = call.action or call.verb
         return self._demo.send(call.protocol, verb, attempt.candidate.model, call.body, call.target)
+
+
+def _question(
+    call: ModelCall, provider: Provider, credential: Credential | None, attempt: Attempt
+) -> tuple[OutgoingRequest | None, int]:
+    """The question for the provider's counting endpoint, if it has one, and an estimate."""
+    request = decoded(call)
+    question = None if credential is None else count_request(call, request, provider, credential, attempt)
+    return question, estimate(request)
 
 
 def _translate(
