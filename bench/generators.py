@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.machine import pinned, prefer
+from bench.machine import placed
 from bench.systems import System
 
 GRACE = 30.0  # seconds beyond its own time after which a generator is stopped
@@ -53,9 +53,8 @@ class Generator:
 
     def __init__(self, command: list[str], core: int, seconds: float) -> None:
         self._seconds = seconds
-        with pinned(core):
+        with placed(core):
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        prefer(self.process.pid)
 
     def reached_plateau(self, seconds: float) -> bool:
         """Wait until it says that all of its connections are there."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import resource
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 TICKS = os.sysconf("SC_CLK_TCK")
 WANTED_DESCRIPTORS = 20000
+LOOK_SECONDS = 0.1
+NICE = -10  # for proxies and generators alike, so that other processes disturb the clock less
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +36,16 @@ def choose_cores() -> Cores:
 
 
 @contextmanager
-def pinned(core: int) -> Iterator[None]:
-    """What is started inside runs on one core; so do all of its threads, since they inherit it."""
-    before = os.sched_getaffinity(0)
+def placed(core: int) -> Iterator[None]:
+    """What is started inside runs on one core, all of its threads too, and before others where that is permitted."""
+    before, nice = os.sched_getaffinity(0), os.getpriority(os.PRIO_PROCESS, 0)
     os.sched_setaffinity(0, {core})
+    with suppress(PermissionError):
+        os.setpriority(os.PRIO_PROCESS, 0, NICE)
     try:
         yield
     finally:
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
         os.sched_setaffinity(0, before)
 
 
@@ -48,14 +54,6 @@ def raise_descriptor_limit() -> int:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     return hard
-
-
-def prefer(pid: int) -> None:
-    """Let a load generator go before others on its core, where that is permitted."""
-    try:
-        os.setpriority(os.PRIO_PROCESS, pid, -10)
-    except PermissionError:
-        return
 
 
 def busy_seconds(cores: tuple[int, ...]) -> float:
@@ -68,3 +66,14 @@ def busy_seconds(cores: tuple[int, ...]) -> float:
             user, nice, system, _idle, _wait, irq, softirq = map(int, fields[:7])
             total += (user + nice + system + irq + softirq) / TICKS
     return total
+
+
+def wait_until_quiet(cores: Cores, seconds: float) -> None:
+    """Let a measurement begin when nothing else takes a quarter of either core; no later than in `seconds`."""
+    deadline = time.monotonic() + seconds
+    both = tuple({cores.proxy, cores.load})
+    while time.monotonic() < deadline:
+        before = busy_seconds(both)
+        time.sleep(LOOK_SECONDS)
+        if busy_seconds(both) - before < LOOK_SECONDS * len(both) / 4:
+            return

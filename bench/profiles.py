@@ -15,12 +15,16 @@ SIZES = {"2k": 2048, "200k": 200_000, "5m": 5 * MB}
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """A list of workloads; `repeats` is how often each runs in a round, of which the median counts."""
+    """A list of workloads; `repeats` is how often each runs in a round, of which the median counts.
+
+    `duration` and `warmup` are seconds of a closed loop, `patience` those that a measurement waits for a quiet machine.
+    """
 
     name: str
     duration: float
     warmup: float
     repeats: int
+    patience: float
     workloads: tuple[Workload, ...]
 
 
@@ -52,6 +56,7 @@ QUICK = Profile(
     1.2,
     0.3,
     3,
+    1.0,
     (
         Resting(),
         HeldStreams("hold 2000", 2000, 20, 1000),
@@ -72,6 +77,7 @@ FULL = Profile(
     1.5,
     0.3,
     3,
+    1.0,
     (
         Resting(),
         HeldStreams("hold 500", 500, 20, 1000),
@@ -96,6 +102,7 @@ SMOKE = Profile(
     0.3,
     0.1,
     1,
+    0.0,
     (
         Resting(),
         HeldStreams("hold 100", 100, 5, 200),

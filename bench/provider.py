@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bench.bodies import PATHS, Body, content, stream_model
-from bench.machine import pinned, prefer
+from bench.machine import placed
 from bench.systems import free_port, stop_process, wait_until_listening
 
 
@@ -21,11 +21,10 @@ class Provider:
         self._folder = folder
         self._expected: dict[tuple[str, int], Path] = {}
         log = folder / "provider.out"
-        with log.open("wb") as out, pinned(core):
+        with log.open("wb") as out, placed(core):
             self.process = subprocess.Popen(
                 [str(program), str(self.port), *map(str, bodies)], stdout=out, stderr=out, stdin=subprocess.DEVNULL
             )
-        prefer(self.process.pid)
         wait_until_listening(self.process, self.port, "the fake provider", log)
 
     def stop(self) -> None:

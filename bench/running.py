@@ -14,7 +14,7 @@ from bench import bodies, systems
 from bench.accounting import cpu_seconds
 from bench.bodies import Body, stream_model
 from bench.generators import Generators
-from bench.machine import Cores, busy_seconds
+from bench.machine import Cores, busy_seconds, wait_until_quiet
 from bench.profiles import Profile
 from bench.provider import Provider
 from bench.spy import Recording
@@ -147,6 +147,7 @@ class Bench:
 
     def _measure_one(self, stage: Stage, workload: Workload, system: System, report: Report) -> None:
         cores = (self._cores.proxy,)
+        wait_until_quiet(self._cores, self._profile.patience)
         began, busy, own = time.monotonic(), busy_seconds(cores), system.usage().cpu_s
         try:
             measured = workload.measure(stage, system)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.accounting import Usage, tree, usage
-from bench.machine import pinned
+from bench.machine import placed
 
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
@@ -234,7 +234,7 @@ def start(name: str, folder: Path, provider: int, core: int, mappings: dict[str,
     program = shutil.which(command[0], path=search_path()) or command[0]
     environment = {key: os.environ[key] for key in _KEPT if key in os.environ}
     log = folder / "output.log"
-    with log.open("wb") as out, pinned(core):
+    with log.open("wb") as out, placed(core):
         process = subprocess.Popen(
             [program, *command[1:]],
             stdout=out,
