@@ -8,7 +8,19 @@ import sys
 from collections.abc import Sequence
 
 from llmux import __version__
-from llmux.daemon.commands import check, cooldowns, env, explain, importing, models, reload, replay, routes, status
+from llmux.daemon.commands import (
+    check,
+    cooldowns,
+    env,
+    explain,
+    importing,
+    models,
+    reload,
+    replay,
+    routes,
+    status,
+    usage,
+)
 from llmux.daemon.commands.asking import NotAnswered
 from llmux.daemon.commands.printing import Command
 
@@ -23,6 +35,7 @@ COMMANDS: tuple[Command, ...] = (
     env.COMMAND,
     importing.COMMAND,
     replay.COMMAND,
+    usage.COMMAND,
 )
 
 
