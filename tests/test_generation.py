@@ -38,6 +38,29 @@ class GenerationTests(TestCase):
         self.assertEqual([seen.header("x-api-key") for seen in new.requests], ["key-of-b"])
         client.leave()
 
+    async def test_noProviderGetsTheKeyOfAnother(self) -> None:
+        harness = Harness(self)
+        old, new = harness.server("prov-a"), harness.server("prov-b")
+
+        def provider(name: str, host: str, key: str) -> dict[str, Any]:
+            return {"name": name, "kind": "openai", "base-url": f"http://{host}", "models": ["m"], "api-keys": [key]}
+
+        harness.start({"providers": [provider("p", "prov-a", "key-of-a")]})
+        for after in (provider("p", "prov-b", "key-of-b"), provider("q", "prov-b", "key-of-b")):
+            client = harness.client()
+            body = b'{"model":"m"}'
+            client.ask("POST", CHAT, [("X-Api-Key", CLIENT_KEY), ("Content-Length", str(len(body)))], body[:5])
+            await deferLater(reactor, 0.02, lambda: None)
+            harness.save({"providers": [after]})
+            harness.look()
+            client.send(body[5:])
+            self.assertEqual((await client.answer()).status, 200)
+            client.leave()
+            harness.save({"providers": [provider("p", "prov-a", "key-of-a")]})
+            harness.look()
+        self.assertEqual([seen.header("authorization") for seen in old.requests], ["Bearer key-of-a"] * 2)
+        self.assertEqual(new.requests, [])
+
     async def test_aURLThatCannotBeUsedChangesNothing(self) -> None:
         harness = Harness(self)
         service = harness.start({"upstream-url": "http://up-a", "upstream-api-key": "key-of-a"})

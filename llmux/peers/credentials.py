@@ -160,6 +160,10 @@ class Credentials:
         """Which of several equal providers is asked first, by weight; credentials themselves are equal."""
         return self._turns.pick(providers, providers, weights)
 
+    def knows(self, provider: str) -> bool:
+        """Whether a provider of this name is configured now."""
+        return provider in self._by_provider
+
     def several(self, provider: str) -> bool:
         """Whether a provider has more than one credential, so that it matters which one is taken."""
         return len(self._by_provider.get(provider, ())) > 1

@@ -92,10 +92,15 @@ class Plan:
         credential = self._credentials.take(
             candidate.provider, candidate.model, tried, last_resort=last_resort, preferred=preferred
         )
+        provider = self._call.generation.providers[candidate.provider]
+        own = provider.config.api_keys or (None,)
+        if credential.key not in own if credential else not self._credentials.knows(candidate.provider):
+            # A reload came between: the new key must not go to the address of the old configuration.
+            credential = _own(provider, tried)
         if credential is None:
             return None
         self._tried[at] = {*tried, credential}
-        return Step(attempt, self._call.generation.providers[candidate.provider], credential)
+        return Step(attempt, provider, credential)
 
     def _by_weight(self) -> Iterator[Attempt]:
         """The candidates, but of those that are equal in everything but their place the one whose turn it is first."""
@@ -115,3 +120,10 @@ class Plan:
                     first = self._credentials.whose_turn(names, [providers[name].config.weight for name in names])
                 group.sort(key=lambda attempt: attempt.candidate.provider != first)
             yield from group
+
+
+def _own(provider: Provider, tried: set[Credential]) -> Credential | None:
+    """The first key of a provider as its own generation has it that was not tried."""
+    keys = provider.config.api_keys or (None,)
+    own = (Credential(provider.config.name, key, number) for number, key in enumerate(keys))
+    return next((credential for credential in own if credential not in tried), None)
