@@ -357,7 +357,8 @@ def moves_on(status: int) -> bool:
 
 def bound(failure: UpstreamFailure, provider: Provider) -> float:
     """The seconds that ran out, by the provider's clocks; 0 for a failure that is no timeout."""
-    seconds: float = getattr(provider.clocks, failure.kind.removesuffix("-timeout").replace("-", "_"), 0.0)
+    clock, timeout, _ = failure.kind.partition("-timeout")
+    seconds: float = getattr(provider.clocks, clock.replace("-", "_"), 0.0) if timeout else 0.0
     return seconds
 
 

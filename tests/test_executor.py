@@ -1,0 +1,420 @@
+"""Which tries a request makes, by hand and by the clock."""
+
+from __future__ import annotations
+
+from typing import Any
+from unittest import mock
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import LogEvent, LogLevel, globalLogPublisher
+from twisted.trial.unittest import SynchronousTestCase
+
+from llmux.formats.losses import RequestRefused
+from llmux.headers import RawHeaders
+from llmux.peers import executor as module
+from llmux.peers.executor import moves_on, patience
+from llmux.peers.tries import Answer, ProviderUnreachable
+from llmux.wire.outgoing import UpstreamFailure
+from tests.calling import EVENTS, MODEL, Calling, Reading, providers
+
+GOOD = b'{"id":"x","object":"chat.completion","choices":[{"index":0,"message":{"content":"hello"}}]}'
+ERROR = b'{"error":{"message":"no"}}'
+
+
+class ExecutorCase(SynchronousTestCase):
+    """A call, and the log of its tries."""
+
+    def setUp(self) -> None:
+        self.events: list[LogEvent] = []
+        observer: Any = self.events.append
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
+        jitter = mock.patch.object(module, "uniform", lambda low, high: 1.0)
+        jitter.start()
+        self.addCleanup(jitter.stop)
+
+    def begin(self, *names: str, keys: Any = 1, **more: Any) -> Deferred[Answer]:
+        """Let a call begin; `more` are further keys of the configuration."""
+        entries = more.pop("providers", None) or providers(*(names or ("a",)), keys=keys)
+        self.calling = Calling({"providers": entries, **more})
+        return self.ask()
+
+    def ask(self, **options: Any) -> Deferred[Answer]:
+        """Another call with the same configuration."""
+        return Deferred.fromCoroutine(self.calling.executor.answer(self.calling.call(**options)))
+
+    def body(self, answer: Answer) -> tuple[bytes, str]:
+        """The body of an answer and how it ended."""
+        reader = Reading()
+        answer.exchange.relay(reader)
+        return reader.body, reader.outcome
+
+    def outcomes(self) -> list[tuple[str, int, str, bool]]:
+        """The tries by the log."""
+        return [
+            (event["provider"], event["key"], event["outcome"], event["sent"])
+            for event in self.events
+            if event.get("component") == "llmux-try"
+        ]
+
+
+class Answers(ExecutorCase):
+    """What ends a request."""
+
+    def test_aGoodAnswerIsPassedOnAsItCame(self) -> None:
+        asked = self.begin("a", "b")
+        self.assertNoResult(asked)
+        self.calling.newest.answer(200, body=GOOD)
+        answer = self.successResultOf(asked)
+        self.assertEqual((answer.head.status, answer.story, self.body(answer)), (200, "", (GOOD, "end")))
+        self.assertEqual((len(self.calling.sent), self.outcomes()), (1, [("a", 1, "200", True)]))
+
+    def test_aFailureMovesOnAndTheStoryIsTold(self) -> None:
+        asked = self.begin("a", "b", keys=2)
+        for status in (429, 401, 503):
+            self.calling.newest.answer(status, body=ERROR)
+        self.calling.newest.answer(200, body=GOOD)
+        answer = self.successResultOf(asked)
+        self.assertEqual(self.calling.keys(), ["pk-a-1", "pk-a-2", "pk-b-1", "pk-b-2"])
+        self.assertEqual(answer.story, "tried a (429), a (401), b (503)")
+        self.assertEqual([outcome for _, _, outcome, _ in self.outcomes()], ["429", "401", "503", "200"])
+        self.assertEqual([number for _, number, _, _ in self.outcomes()], [1, 2, 1, 2])
+
+    def test_aLongStoryIsCutShort(self) -> None:
+        asked = self.begin("a", keys=11)
+        for _ in range(10):
+            self.calling.newest.answer(503, body=ERROR)
+        self.calling.newest.answer(200, body=GOOD)
+        self.assertEqual(self.successResultOf(asked).story, "tried " + ", ".join(["a (503)"] * 8) + " and 2 more")
+
+    def test_theRequestsOwnFaultEndsItAtOnce(self) -> None:
+        for status in (400, 403, 404, 413, 422):
+            asked = self.begin("a", "b")
+            self.calling.newest.answer(status, body=ERROR)
+            answer = self.successResultOf(asked)
+            self.assertEqual(
+                (answer.head.status, self.body(answer), len(self.calling.sent)), (status, (ERROR, "end"), 1)
+            )
+
+    def test_whoeverAnswersNobodyElseIsAsked(self) -> None:
+        asked = self.begin("a", "b", **{"request-retry": 3})
+        self.calling.newest.answer(200, EVENTS)
+        self.calling.newest.data(b"data: {}\n\n")
+        answer = self.successResultOf(asked)
+        reader = Reading()
+        answer.exchange.relay(reader)
+        self.calling.newest.fail("cut")
+        self.calling.clock.advance(1000)
+        self.assertEqual((len(self.calling.sent), reader.outcome), (1, "cut"))
+
+    def test_theLastErrorIsPassedOnButA401OnlyWithoutABetterOne(self) -> None:
+        for statuses, wanted in (((503, 429), 429), ((429, 401), 429), ((401, 429), 429), ((401, 401), 401)):
+            asked = self.begin("a", "b")
+            for status in statuses:
+                self.calling.newest.answer(status, body=b"%d" % status)
+            answer = self.successResultOf(asked)
+            self.assertEqual((answer.head.status, self.body(answer)), (wanted, (b"%d" % wanted, "end")), statuses)
+
+    def test_anErrorComesBeforeNoAnswerAtAll(self) -> None:
+        asked = self.begin("a", "b")
+        self.calling.newest.answer(503, body=ERROR)
+        self.calling.newest.fail("connect", sent=False)
+        answer = self.successResultOf(asked)
+        self.assertEqual((answer.head.status, answer.story), (503, "tried a (503), b (connect)"))
+        self.assertEqual([sent for _, _, _, sent in self.outcomes()], [True, False])
+
+    def test_whenNobodyAnswersTheLastFailureIsToldWithItsClock(self) -> None:
+        clocks = (("connect", 0.0), ("connect-timeout", 3.0), ("first-byte-timeout", 600.0), ("closed", 0.0))
+        for kind, seconds in clocks:
+            asked = self.begin("a", timeouts={"connect": 3})
+            self.calling.newest.fail(kind)
+            problem = self.failureResultOf(asked, ProviderUnreachable).value
+            self.assertEqual((problem.failure.kind, problem.seconds), (kind, seconds))
+            self.assertEqual(problem.story, f"tried a ({kind})")
+
+    def test_aLateErrorBodyOfTheLastOneIsNotCutShort(self) -> None:
+        asked = self.begin("a")
+        self.calling.newest.answer(503)
+        self.calling.newest.data(b"one ")
+        self.calling.clock.advance(2)
+        answer = self.successResultOf(asked)
+        reader = Reading()
+        answer.exchange.relay(reader)
+        self.calling.newest.data(b"two")
+        self.calling.newest.end()
+        self.assertEqual((reader.body, reader.outcome), (b"one two", "end"))
+
+    def test_aLateErrorBodyOfAnotherIsGivenUp(self) -> None:
+        asked = self.begin("a", "b")
+        first = self.calling.newest
+        first.answer(503)
+        self.calling.clock.advance(2)
+        self.assertEqual(first.events, ["pause", "abort"])
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(asked)
+
+    @settings(max_examples=80, deadline=None)
+    @given(
+        st.lists(st.integers(1, 3), min_size=1, max_size=3),
+        st.lists(
+            st.sampled_from((200, 400, 401, 403, 404, 408, 429, 500, 503, 529, "connect", "closed", "tls-timeout")),
+            min_size=9,
+            max_size=9,
+        ),
+    )
+    def test_noKeyIsAskedTwiceAndNothingFollowsAnAnswer(self, keys: list[int], played: list[int | str]) -> None:
+        entries = [providers(f"p{place}", keys=count)[0] for place, count in enumerate(keys)]
+        asked = self.begin(providers=entries)
+        said: list[int | str] = []
+        while not asked.called:
+            said.append(played[len(said)])
+            last = said[-1]
+            if isinstance(last, int):
+                self.calling.newest.answer(last, body=GOOD if last == 200 else ERROR)
+            else:
+                self.calling.newest.fail(last)
+        sent = self.calling.keys()
+        self.assertEqual((len(set(sent)), len(sent)), (len(said), len(said)))
+        ends = [place for place, each in enumerate(said) if isinstance(each, int) and not moves_on(each)]
+        self.assertTrue(not ends or ends == [len(said) - 1])
+        if ends:
+            self.assertEqual(self.successResultOf(asked).head.status, said[-1])
+        elif any(isinstance(each, int) for each in said):
+            better = [each for each in said if isinstance(each, int) and each != 401]
+            self.assertEqual(self.successResultOf(asked).head.status, better[-1] if better else 401)
+        else:
+            self.failureResultOf(asked, ProviderUnreachable)
+        self.assertEqual(self.calling.clock.getDelayedCalls(), [])
+
+
+class Patience(ExecutorCase):
+    """The first-byte timeout counts all tries."""
+
+    def test_theSecondTryHasWhatTheFirstHasLeft(self) -> None:
+        asked = self.begin("a", "b", timeouts={"first-byte": 10})
+        self.calling.clock.advance(8)
+        self.calling.newest.answer(503, body=ERROR)
+        self.calling.clock.advance(1.9)
+        self.assertNoResult(asked)
+        self.calling.clock.advance(0.2)
+        self.assertEqual(self.successResultOf(asked).head.status, 503)
+        self.assertEqual(self.calling.newest.events, ["abort"])
+        self.assertEqual(self.calling.cooling(), [("a", "overloaded", MODEL)])
+
+    def test_itIsA504WhenNobodyAnswered(self) -> None:
+        asked = self.begin("a", "b", "c", timeouts={"first-byte": 10})
+        self.calling.clock.advance(3)
+        self.calling.newest.fail("closed")
+        self.calling.clock.advance(7)
+        problem = self.failureResultOf(asked, ProviderUnreachable).value
+        self.assertEqual((problem.failure.kind, problem.seconds, len(self.calling.sent)), ("first-byte-timeout", 10, 2))
+        # It had most of its time.
+        self.assertEqual({provider for provider, _, _ in self.calling.cooling()}, {"a", "b"})
+
+    def test_afterTheClientsPatienceNobodyIsAsked(self) -> None:
+        asked = self.begin("a", "b", timeouts={"first-byte": 10})
+        self.calling.clock.advance(10)
+        self.calling.newest.fail("first-byte-timeout")
+        self.failureResultOf(asked, ProviderUnreachable)
+        self.assertEqual(len(self.calling.sent), 1)
+
+    def test_aProvidersOwnShorterTimeLeavesTimeForOthers(self) -> None:
+        entries = [{**entry, "timeouts": {"first-byte": 2}} for entry in providers("a", "b")]
+        asked = self.begin(providers=entries, timeouts={"first-byte": 10})
+        self.calling.clock.advance(2)
+        self.calling.newest.fail("first-byte-timeout")
+        self.calling.newest.answer(200, body=GOOD)
+        self.assertEqual(self.successResultOf(asked).story, "tried a (first-byte-timeout)")
+
+    def test_aProvidersOwnLongerTimeStretchesIt(self) -> None:
+        self.begin(providers=[{**providers("a")[0], "timeouts": {"first-byte": 900}}])
+        self.assertEqual(patience(self.calling.call()), 900)
+
+    def test_anAnswerStopsTheClock(self) -> None:
+        asked = self.begin("a", "b", timeouts={"first-byte": 10})
+        self.calling.newest.answer(503, body=ERROR)
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(asked)
+        self.assertEqual(self.calling.clock.getDelayedCalls(), [])
+
+
+class Rounds(ExecutorCase):
+    """The whole list once more."""
+
+    def test_pausesDoubleUpToTheLongest(self) -> None:
+        asked = self.begin("a", **{"request-retry": 4, "max-retry-interval": 3, "cooldown": {"max": 0}})
+        began = self.calling.clock.seconds()
+        times = []
+        for number in range(4):
+            self.calling.newest.fail("closed")
+            while len(self.calling.sent) == number + 1:
+                self.calling.clock.advance(0.25)
+            times.append(self.calling.clock.seconds() - began)
+        self.assertEqual(times, [1.0, 3.0, 6.0, 9.0])
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(asked)
+
+    def test_theyWaitForTheKeyThatIsReadySoonest(self) -> None:
+        asked = self.begin("a", "b", **{"request-retry": 1})
+        self.calling.newest.answer(429, [(b"retry-after", b"20")], ERROR)
+        self.calling.newest.answer(429, [(b"retry-after", b"5")], ERROR)
+        self.calling.clock.advance(4.9)
+        self.assertEqual(len(self.calling.sent), 2)
+        self.calling.clock.advance(0.2)
+        self.assertEqual(self.calling.keys()[-1], "pk-b-1")
+        self.calling.newest.answer(200, body=GOOD)
+        self.assertEqual(self.successResultOf(asked).head.status, 200)
+
+    def test_theyAreBoundedByPatience(self) -> None:
+        asked = self.begin("a", **{"request-retry": 5, "timeouts": {"first-byte": 4}})
+        self.calling.newest.answer(429, [(b"retry-after", b"5")], ERROR)
+        self.assertEqual(self.successResultOf(asked).head.status, 429)
+
+    def test_jitterNeverExceedsTheLongestPause(self) -> None:
+        self.begin("a", **{"request-retry": 1})
+        with mock.patch.object(module, "uniform", lambda low, high: high):
+            self.assertEqual(self.calling.executor._pause_before(self.calling.call(), 9, 30.0), 30.0)
+
+
+class Blaming(ExecutorCase):
+    """Who is left alone afterwards."""
+
+    def test_theBodyTellsWhoIsToBlameAlsoOfTheLastOne(self) -> None:
+        asked = self.begin("a")
+        self.calling.newest.answer(400, body=b'{"error":{"message":"Your credit balance is too low to go on"}}')
+        self.assertEqual(self.successResultOf(asked).head.status, 400)
+        self.assertEqual(self.calling.cooling(), [("a", "quota", None)])
+
+    def test_anEmptyAccountMovesOnWhateverItsStatus(self) -> None:
+        for status, body in ((400, b"credit balance is too low"), (402, b"{}"), (400, b"API_KEY_INVALID")):
+            asked = self.begin("a", "b")
+            self.calling.newest.answer(status, body=body)
+            self.calling.newest.answer(200, body=GOOD)
+            self.assertEqual(self.successResultOf(asked).head.status, 200)
+
+    def test_aDeathInTheAnswerIsHeldAgainstTheKey(self) -> None:
+        for kind, wanted in (
+            ("cut", [("a", "server-error", MODEL)]),
+            ("idle-timeout", [("a", "server-error", MODEL)]),
+            ("total-timeout", []),
+            ("protocol", []),
+        ):
+            asked = self.begin("a")
+            self.calling.newest.answer(200, body=GOOD)
+            self.calling.executor.died(self.successResultOf(asked), UpstreamFailure(kind))
+            self.assertEqual(self.calling.cooling(), wanted, kind)
+
+    def test_aWishInTheProvidersOwnWayIsPutIntoWords(self) -> None:
+        for headers, told in (
+            ([(b"retry-after-ms", b"1500")], [(b"Retry-After", b"2")]),
+            ([(b"Retry-After", b"9")], []),
+            ([], []),
+        ):
+            asked = self.begin("a")
+            sent: RawHeaders = [*headers]
+            self.calling.newest.answer(429, sent, ERROR)
+            self.assertEqual(self.successResultOf(asked).advice, told)
+
+    def test_successEndsACooldown(self) -> None:
+        asked = self.begin("a")
+        self.calling.newest.answer(503, body=ERROR)
+        self.successResultOf(asked)
+        self.assertEqual(len(self.calling.cooling()), 1)
+        again = self.ask()
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(again)
+        self.assertEqual(self.calling.cooling(), [])
+
+
+class Leaving(ExecutorCase):
+    """A client that hangs up."""
+
+    def check(self, asked: Deferred[Answer]) -> None:
+        """Cancel: everything is let go, and nobody is blamed."""
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+        self.calling.clock.advance(1000)
+        self.assertEqual((self.calling.cooling(), self.calling.clock.getDelayedCalls()), ([], []))
+        self.assertEqual([event for event in self.events if event["log_level"] >= LogLevel.warn], [])
+
+    def test_beforeTheHead(self) -> None:
+        asked = self.begin("a", "b")
+        self.check(asked)
+        self.assertIn("abort", self.calling.newest.events)
+        self.assertEqual(len(self.calling.sent), 1)
+
+    def test_beforeTheFirstEvent(self) -> None:
+        asked = self.begin("a", "b")
+        self.calling.newest.answer(200, EVENTS)
+        self.check(asked)
+        self.assertIn("abort", self.calling.newest.events)
+
+    def test_insideAnErrorBody(self) -> None:
+        asked = self.begin("a", "b")
+        self.calling.newest.answer(503)
+        self.check(asked)
+        self.assertIn("abort", self.calling.newest.events)
+
+    def test_duringAProbeFreesTheWayForTheNext(self) -> None:
+        asked = self.begin("a")
+        self.calling.newest.answer(503, body=ERROR)
+        self.successResultOf(asked)
+        self.calling.clock.advance(31)
+        probe = self.ask()
+        self.assertTrue(self.calling.credentials.listing()[0].probing)
+        probe.cancel()
+        self.failureResultOf(probe, CancelledError)
+        self.assertFalse(self.calling.credentials.listing()[0].probing)
+
+    def test_whileALongBodyIsTranslated(self) -> None:
+        never: Deferred[Any] = Deferred()
+        calling = Calling({"providers": providers("a", kind="anthropic")})
+        self.calling = calling
+        calling.executor._in_thread = lambda *arguments: never
+        asked = self.ask(body={"messages": [{"role": "user", "content": "x" * 300_000}]})
+        self.check(asked)
+        self.assertEqual(calling.sent, [])
+
+
+class Refusing(ExecutorCase):
+    """Requests that a provider's format has no words for."""
+
+    def test_theOneThatUnderstandsIsAsked(self) -> None:
+        other = providers("a", keys=3, kind="gemini")[0]
+        self.calling = Calling({"providers": [other, *providers("b", priority=1)], "translate": {"strict": True}})
+        asked = self.ask(body={"messages": [{"role": "user", "content": "a"}], "logit_bias": {"1": 1}})
+        self.calling.newest.answer(200, body=GOOD)
+        answer = self.successResultOf(asked)
+        self.assertEqual((answer.story, answer.provider.config.name), ("tried a (cannot express it)", "b"))
+
+    def test_whenNobodyUnderstandsTheRefusalIsTold(self) -> None:
+        self.calling = Calling({"providers": providers("a", kind="gemini"), "translate": {"strict": True}})
+        asked = self.ask(body={"messages": [{"role": "user", "content": "a"}], "logit_bias": {"1": 1}})
+        self.failureResultOf(asked, RequestRefused)
+        self.assertEqual((self.calling.sent, self.calling.cooling()), ([], []))
+
+
+class Secrets(ExecutorCase):
+    """What the log holds."""
+
+    def test_noKeyAndNoPromptIsInAnyEvent(self) -> None:
+        asked = self.begin("a", "b", "c", keys=2)
+        for status in (401, 429, 500, 503):
+            self.calling.newest.answer(status, body=b'{"error":"pk-a-1 said hi"}')
+        self.calling.newest.fail("closed")
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(asked)
+        text = repr([{k: str(v) for k, v in event.items()} for event in self.events])
+        for secret in ("pk-", "ck-1", '"hi"', "said hi"):
+            self.assertNotIn(secret, text)
+        self.assertGreaterEqual(len(self.outcomes()), 6)
+
+    def test_whatNobodyReadsIsNotEmitted(self) -> None:
+        self.calling = Calling({"providers": providers("a")})
+        self.calling.executor.least_level = LogLevel.info
+        asked = self.ask()
+        self.calling.newest.answer(200, body=GOOD)
+        self.successResultOf(asked)
+        self.assertEqual(self.outcomes(), [])
