@@ -169,9 +169,14 @@ class ScriptedConnection(Protocol):
 
 
 class ScriptedServer(ServerFactory):
-    """Listens on a free loopback port and answers with its script; `requests` are the complete ones in order."""
+    """Listens on a loopback port, a free one if it is 0, and answers with its script.
 
-    def __init__(self, script: Callable[[Seen], None] | None = None, reactor: IReactorTCP | None = None) -> None:
+    `requests` are the complete ones in order.
+    """
+
+    def __init__(
+        self, script: Callable[[Seen], None] | None = None, reactor: IReactorTCP | None = None, port: int = 0
+    ) -> None:
         if reactor is None:
             from twisted.internet import reactor as installed
 
@@ -181,7 +186,7 @@ class ScriptedServer(ServerFactory):
         self.on_bytes: Callable[[bytes], None] | None = None
         self.requests: list[Seen] = []
         self.connections: list[ScriptedConnection] = []
-        self.port: IListeningPort = reactor.listenTCP(0, self, interface="127.0.0.1")
+        self.port: IListeningPort = reactor.listenTCP(port, self, interface="127.0.0.1")
 
     def buildProtocol(self, addr: IAddress | None) -> ScriptedConnection:
         return ScriptedConnection(self)
