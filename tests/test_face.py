@@ -163,6 +163,13 @@ class CORSTests(FaceCase):
             answer = await self.ask(method, target, headers, b"{}" if method == "POST" else None)
             self.assertEqual((answer.status, self.allowed(answer)), (status, "*"), target)
 
+    async def test_modelAnswersMayBeRead(self) -> None:
+        self.start(cors={"origins": ["*"]})
+        for body in (b'{"model":"gpt-9","messages":[]}', b'{"model":"for-credits","messages":[]}'):
+            answer = await self.ask("POST", CHAT, [KEY, ORIGIN], body)
+            self.assertEqual((answer.status, self.allowed(answer)), (200, "*"), body)
+            self.assertIsNone(self.allowed(await self.ask("POST", CHAT, [KEY], body)))
+
     async def test_passthroughPathsTakeNoPart(self) -> None:
         self.up.script = lambda seen: seen.reply(200, b"{}", headers=[("Access-Control-Allow-Origin", "*")])
         self.start(cors={"origins": ["*"]})

@@ -34,6 +34,7 @@ from llmux.rewrite.response import body_transform
 from llmux.targets import names_an_authority, split_target
 from llmux.web.accounts import Accounts
 from llmux.web.app import Handler, Site, make_app
+from llmux.web.cors import cors_headers
 from llmux.web.guards import Policy, admit, is_actors, lends_upstream_key
 from llmux.web.management import Management, admit_management
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
@@ -277,15 +278,7 @@ class Face:
 
     def _cors(self, request: Request) -> RawHeaders:
         """What a configured origin may read; nothing for any other (SPEC 2.2)."""
-        allowed = self.current.config.cors_origins
-        origin = request.header(b"origin")
-        if not allowed or origin is None:
-            return []
-        if "*" in allowed:
-            return [(b"Access-Control-Allow-Origin", b"*")]
-        if origin.decode("latin-1") in allowed:
-            return [(b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin")]
-        return []
+        return cors_headers(self.current.config.cors_origins, request.header(b"origin"))
 
     def _unrouted(self, request: Request, mismatch: MethodNotAllowed | None) -> Match:
         """What becomes of a request that no route takes; gives the route of the catch-all or raises the refusal."""

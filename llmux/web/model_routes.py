@@ -43,6 +43,7 @@ from llmux.routing.extractor import ModelExtractor
 from llmux.routing.record import record
 from llmux.web.accounts import Account, Accounts
 from llmux.web.captured import captured
+from llmux.web.cors import cors_headers
 from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
@@ -180,6 +181,7 @@ class ModelRoutingWrapper:
         """Pass a request that costs credits to the upstream, byte for byte but for the cleaning (SPEC R-RQ-3)."""
         # The decision was made in this very turn, so that what it found left is still there.
         self._lasting.credits.charge(generation.config.ampcode.credits.daily_requests)
+        cors = cors_headers(generation.config.cors_origins, request.header(b"origin"))
         said = self._said(decision, "upstream", decision.resolved_model)
         entry.provider = account.provider = "upstream"
 
@@ -196,7 +198,7 @@ class ModelRoutingWrapper:
                 client_key=identity.key,
                 headers=headers,
                 body=body,
-                extra=[*said, _IDENTICAL],
+                extra=[*said, _IDENTICAL, *cors],
                 edit=answering,
                 watch=account.see,
             )
@@ -223,6 +225,7 @@ class ModelRoutingWrapper:
         except RequestRefused as problem:
             raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
         said = [*self._said(call.decision, attempt.candidate.provider, attempt.model), _TRANSLATED]
+        said += cors_headers(call.generation.config.cors_origins, request.header(b"origin"))
         if estimated:
             said.append((b"x-llmux-estimated", b"true"))
         body = to_json(encode_count(cast(Format, call.protocol), tokens))
@@ -293,6 +296,7 @@ class ModelRoutingWrapper:
     ) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
         said = self._said(decision, answer.provider.config.name, answer.attempt.model, answer.story)
+        said += cors_headers(call.generation.config.cors_origins, request.header(b"origin"))
         if answer.translation is not None:
             translated = TranslatedAnswer(
                 request,
