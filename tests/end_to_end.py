@@ -117,7 +117,7 @@ def request_bytes(
     target: str, body: bytes = b"", headers: tuple[str, ...] = (), method: str = "POST", version: str = "1.1"
 ) -> bytes:
     """A request as bytes."""
-    lines = [f"{method} {target} HTTP/{version}", "Host: llmux.test", *headers]
+    lines = [f"{method} {target} HTTP/{version}", "Host: localhost", *headers]
     if body:
         lines += ["Content-Type: application/json", f"Content-Length: {len(body)}"]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

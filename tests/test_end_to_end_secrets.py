@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import html
 import http.client
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -16,7 +18,8 @@ from pathlib import Path
 
 from twisted.internet.threads import deferToThread
 
-from tests.end_to_end import EndToEndCase, ask, eventually
+from llmux.web.routes import ROUTES
+from tests.end_to_end import EndToEndCase, RawClient, ask, eventually, request_bytes
 from tests.native_answers import script as native
 from tests.running import Daemon
 from tests.scripted import ScriptedServer, Seen
@@ -39,7 +42,8 @@ KEYS = (CLIENT, OTHER_CLIENT, WRONG_CLIENT, UPSTREAM, OTHER_UPSTREAM, FROM_FILE,
 CREDENTIALS = (*KEYS, *PROVIDER.values(), *HEADER.values())
 ALL = (*CREDENTIALS, PROMPT, COOKIE)
 EVERYWHERE = {"Authorization": "Bearer {0}", "X-Api-Key": "{0}", "X-Goog-Api-Key": "{0}"}
-ROUTES = (
+EVENTS = "/llmux/events"
+PATHS = (
     "/v1/messages",
     "/v1/chat/completions",
     "/v1/responses",
@@ -155,6 +159,7 @@ class SecretTests(EndToEndCase):
         self.failure: Callable[[Seen], None] = native
         self.peers = {kind: self.serve(lambda seen: self.failure(seen)) for kind in (*KINDS, "upstream")}
         self.answers = 0
+        self.captures = Path(self.mktemp()).resolve()
         providers = []
         for kind in KINDS:
             base = self.peers[kind].url + ("/v1" if kind.startswith("openai") else "")
@@ -170,6 +175,7 @@ class SecretTests(EndToEndCase):
             f"ampcode:\n  upstream-url: {self.peers['upstream'].url}\n  upstream-api-key: {UPSTREAM}\n"
             f"  upstream-api-keys: [{{upstream-api-key: {OTHER_UPSTREAM}, api-keys: [{OTHER_CLIENT}]}}]\n"
             "  credits: {allow: [paid]}\n  model-mappings: [{from: asked, to: m-anthropic}]\nlimits: {body: 20KiB}\n"
+            f"capture: {{directory: '{self.captures}'}}\n"
         )
         env = {"OTHER_CLIENT": OTHER_CLIENT, "AMP_API_KEY": canary("unused"), "LLMUX_KEY": CLIENT}
         self.environment = {**env, **{f"KEY_{index}": PROVIDER[kind] for index, kind in enumerate(KINDS)}}
@@ -206,8 +212,8 @@ class SecretTests(EndToEndCase):
         """Every failure of every peer on every route, own format and translated, streamed and not."""
         for number, self.failure in enumerate(FAILURES):
             for model in (*(f"m-{kind}" for kind in KINDS), "asked", "paid", "m-gone"):
-                route = ROUTES[number % len(ROUTES)] if model in ("paid", "m-gone") else None
-                for path in [route] if route else [ROUTES[(number + index) % len(ROUTES)] for index in range(2)]:
+                route = PATHS[number % len(PATHS)] if model in ("paid", "m-gone") else None
+                for path in [route] if route else [PATHS[(number + index) % len(PATHS)] for index in range(2)]:
                     stream = number % 2 == 0
                     sent = gemini_body(stream) if "{0}" in path else body(model, stream)
                     self.send(port, path.format(model, CLIENT), sent)
@@ -249,10 +255,14 @@ class SecretTests(EndToEndCase):
 
     def read_pages(self, port: int) -> None:
         """Every page of the daemon's own."""
-        for target in ("/healthz", "/readyz", "/metrics", "/v1/models", "/v1/models/m-openai", "/v1beta/models"):
-            self.send(port, target, None)
-        for target in ("/llmux/status", "/llmux/cooldowns", "/llmux/usage", "/llmux/"):
-            self.send(port, target, None)
+        own = [route.pattern for route in ROUTES if route.kind == "local" and "GET" in route.methods]
+        self.assertIn("/llmux/status", own)
+        for target in (*own, "/v1/models", "/v1/models/m-openai", "/v1beta/models"):
+            # What never ends is read by `watch`.
+            if target != EVENTS and "*" not in target:
+                self.send(port, target, None)
+        for key in (CLIENT, WRONG_CLIENT):
+            self.send(port, "/llmux/sign-in", f"key={key}&token=x".encode())
         for model in ("m-openai", "asked", "paid", "nobody"):
             self.send(port, "/llmux/explain", json.dumps({"model": model}).encode())
 
@@ -276,6 +286,26 @@ class SecretTests(EndToEndCase):
         for secret in own:
             self.assertIn(secret, told, kind)
 
+    async def watch(self, daemon: Daemon) -> RawClient:
+        """The page's stream of events, from the beginning of the test on."""
+        page = await self.ask(daemon.port, "/llmux/", headers={"X-Api-Key": CLIENT})
+        found = re.search(r'data-events="([^"]*)"', page.body.decode())
+        assert found is not None, page
+        sent = request_bytes(html.unescape(found[1]), b"", (f"X-Api-Key: {CLIENT}",), "GET")
+        client = await self.connect(daemon.port, sent)
+        await client.until(b" 200 OK")
+        return client
+
+    def assertNothingOnDisk(self, daemon: Daemon) -> None:
+        """No file that the daemon wrote holds a credential; captures hold prompts, since that is what they are for."""
+        written = [path for path in daemon.folder.rglob("*") if path.is_file() and path != daemon.config]
+        for path in written:
+            self.assertSilent(path.read_bytes(), ALL, str(path))
+        captured = [path for path in self.captures.rglob("*") if path.is_file()]
+        self.assertTrue(captured)
+        for path in captured:
+            self.assertSilent(path.read_bytes(), (*CREDENTIALS, COOKIE), str(path))
+
     async def rewrite_badly(self, daemon: Daemon) -> None:
         """Files that are refused, with a secret where the mistake is."""
         good = daemon.config.read_text(encoding="utf-8")
@@ -291,10 +321,13 @@ class SecretTests(EndToEndCase):
 
     async def all_of_it(self, daemon: Daemon) -> None:
         """Provoke every failure, then look everywhere."""
+        watching = await self.watch(daemon)
         await deferToThread(self.fail_at_peers, daemon.port)
         await deferToThread(self.fail_at_the_door, daemon.port)
         await deferToThread(self.read_pages, daemon.port)
         await self.rewrite_badly(daemon)
+        self.assertIn(b"m-anthropic", watching.data)
+        self.assertSilent(watching.data, ALL, EVENTS)
         self.assertGreater(self.answers, 250)
         for kind in KINDS:
             self.assertOnlyOwn(self.peers[kind], kind, (PROVIDER[kind], HEADER[kind]))
@@ -305,6 +338,7 @@ class SecretTests(EndToEndCase):
         await daemon.stop()
         self.assertIn("MODEL_MAPPING" if daemon.log.startswith("{") else "is served by", daemon.log)
         self.assertSilent(daemon.log, (*ALL, IN_AN_ANSWER), "the log")
+        self.assertNothingOnDisk(daemon)
 
     async def test_noSecretIsInATextLogOrAnAnswer(self) -> None:
         await self.all_of_it(await self.begin())
