@@ -11,6 +11,7 @@ from pathlib import Path
 
 RATE = 500  # samples a second
 SHOWN = 15
+MAIN = "MainThread"
 
 
 class CannotSpy(Exception):
@@ -27,12 +28,18 @@ class Function:
 
 
 def functions(raw: str) -> list[Function]:
-    """Read py-spy's raw format, a stack and its count on each line; the dearest function in itself comes first."""
+    """Read py-spy's raw format, a stack and its count on each line; the dearest function in itself comes first.
+
+    A stack begins with its thread's name. Only the reactor's thread counts: others wait nearly always, which py-spy
+    does not see everywhere.
+    """
     own: Counter[str] = Counter()
     total: Counter[str] = Counter()
     for line in raw.splitlines():
         stack, _, count = line.rpartition(" ")
-        frames = stack.split(";")
+        thread, *frames = stack.split(";")
+        if not frames or not thread.endswith(MAIN):
+            continue
         own[frames[-1]] += int(count)
         total.update(dict.fromkeys(frames, int(count)))
     samples = own.total() or 1
@@ -56,7 +63,7 @@ class Recording:
             raise CannotSpy("py-spy is not installed (pip install py-spy)")
         self._file = file
         self._seconds = seconds
-        options = ["--format", "raw", "--rate", str(RATE), "--duration", str(seconds), "--function"]
+        options = ["--format", "raw", "--rate", str(RATE), "--duration", str(seconds), "--function", "--threads"]
         self._process = subprocess.Popen(
             [program, "record", "--pid", str(pid), *options, "--output", str(file)],
             stdout=subprocess.DEVNULL,

@@ -226,7 +226,12 @@ class LogTests(SynchronousTestCase):
 
 class SpyTests(SynchronousTestCase):
     def test_samplesAreSummedByFunction(self) -> None:
-        found = functions("main (a.py:1);f (b.py:2) 3\nmain (a.py:1);f (b.py:2);f (b.py:2) 4\nmain (a.py:1) 1\n")
+        found = functions(
+            "thread (7): MainThread;main (a.py:1);f (b.py:2) 3\n"
+            "thread (7): MainThread;main (a.py:1);f (b.py:2);f (b.py:2) 4\n"
+            "thread (7): MainThread;main (a.py:1) 1\n"
+            "thread (8): store;wait (c.py:1) 50\n"
+        )
         self.assertEqual(["f (b.py:2)", "main (a.py:1)"], [function.name for function in found])
         self.assertEqual((0.875, 0.875), (found[0].own, found[0].total))
         self.assertEqual((0.125, 1.0), (found[1].own, found[1].total))
