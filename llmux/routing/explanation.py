@@ -38,7 +38,8 @@ def explain(router: Router, request: RoutingRequest) -> dict[str, Any]:
 
 def as_text(explanation: dict[str, Any]) -> str:
     """The explanation as lines for people: the steps, then the plan, then the result."""
-    lines = [f"{one_line(explanation['requested_model'])} on a {explanation['protocol'] or 'generic'} route", ""]
+    form = f"the {explanation['protocol']}" if explanation["protocol"] else "any"
+    lines = [f"{one_line(explanation['requested_model'])}, asked in {form} format", ""]
     width = max((len(step["subject"]) for step in explanation["steps"]), default=0)
     for step in explanation["steps"]:
         lines.append(f"  {step['subject']:<{width}}  {step['detail']}")
