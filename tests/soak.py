@@ -313,33 +313,45 @@ class Soak:
             await caller.over
 
     async def run(self, seconds: float) -> Report:
-        """Start a daemon, load it, and look at what is left."""
+        """Start a daemon, load it, and look at what is left; a first second of load opens what stays open."""
         server = ScriptedServer(self.serve, IReactorTCP(self._reactor))
         daemon = await Daemon(configuration(server.url)).started()
         self._port = daemon.port
         proc = Path(f"/proc/{daemon.process.pid}")
         try:
-            await pause(0.3)
-            descriptors = len(list((proc / "fd").iterdir()))
-            callers = gatherResults([Deferred.fromCoroutine(self._call()) for _ in range(self._streams)])
+            await self._load(1.0)
+            descriptors = await self._settled(server, proc, 0)
             warm = min(10.0, seconds / 2)
-            await pause(warm)
+            await self._load(warm)
+            await self._settled(server, proc, descriptors)
             memory = resident(proc)
-            await pause(seconds - warm)
-            self.running = False
-            await callers
-            for connection in list(server.connections):
-                connection.wire.abortConnection()
-            for _ in range(40):
-                await pause(0.1)
-                if len(list((proc / "fd").iterdir())) <= descriptors:
-                    break
-            self._look(daemon, (descriptors, len(list((proc / "fd").iterdir()))), (memory, resident(proc)))
+            await self._load(seconds - warm)
+            after = await self._settled(server, proc, descriptors)
+            self._look(daemon, (descriptors, after), (memory, resident(proc)))
         finally:
             self.running = False
             await daemon.stop()
             await server.stop()
         return self.report
+
+    async def _load(self, seconds: float) -> None:
+        """Keep all clients going for so long, and let the last streams end."""
+        self.running = True
+        callers = gatherResults([Deferred.fromCoroutine(self._call()) for _ in range(self._streams)])
+        await pause(seconds)
+        self.running = False
+        await callers
+
+    async def _settled(self, server: ScriptedServer, proc: Path, expected: int) -> int:
+        """The daemon's descriptors when nothing is under way and no connection is kept; not before they are few."""
+        for connection in list(server.connections):
+            connection.wire.abortConnection()
+        for _ in range(20):
+            await pause(0.1)
+            count = len(list((proc / "fd").iterdir()))
+            if count <= expected:
+                break
+        return count
 
     def _look(self, daemon: Daemon, descriptors: tuple[int, int], memory: tuple[int, int]) -> None:
         report = self.report
