@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.routing.extractor import ModelExtractor, Peek, peek_body
+from llmux.rewrite.cleaning import clean
+from llmux.routing.extractor import LONG, ModelExtractor, Peek, peek_body
 from tests import vectors
 
 VECTORS = vectors.routing("extract")
@@ -63,6 +64,41 @@ for _vector in VECTORS:
 
 def body_model(body: bytes) -> str | None:
     return ModelExtractor().extract(body)
+
+
+class Spotless(SynchronousTestCase):
+    """Whether a long body has anything to clean, told by the same pass."""
+
+    def peek(self, *turns: str) -> bool:
+        filler = '{"role":"user","content":"' + "x" * LONG + '"}'
+        body = '{"model":"m","messages":[' + ",".join((filler, *turns)) + "]}"
+        found = peek_body(body.encode())
+        self.assertEqual(found.model, "m")
+        return found.spotless
+
+    def test_textIsSpotlessWhoeverSaysWhat(self) -> None:
+        self.assertTrue(self.peek())
+        self.assertTrue(self.peek('{"role":"assistant","content":"\\"thinking\\" \\"signature\\""}'))
+        self.assertTrue(self.peek('{"role":"user","content":[{"type":"thinking"}]}'))
+        self.assertTrue(self.peek('{"role":"assistant","content":[{"type":"text","text":"hi"}]}'))
+
+    def test_whatCouldBeCleanedIsNot(self) -> None:
+        for block in ('{"type":"thinking"}', '{"type":"tool_use","signature":1}', '{"type":"think\\u0069ng"}'):
+            self.assertFalse(self.peek('{"role":"assistant","content":[' + block + "]}"), block)
+        self.assertFalse(self.peek('{"r\\u006fle":"assist\\u0061nt","cont\\u0065nt":[{"type":"thinking"}]}'))
+
+    def test_shortBodiesAndOtherShapesAreNotTold(self) -> None:
+        self.assertFalse(peek_body(b'{"model":"m","messages":[]}').spotless)
+        odd = b'{"model":"m","messages":{"a":1},"x":"' + b"x" * LONG + b'"}'
+        self.assertEqual(peek_body(odd), Peek("m", False, False))
+
+    def test_cleaningAgreesWhereverItIsTold(self) -> None:
+        for block in ('{"type":"text"}', '{"type":"thinking","signature":""}', '{"type":"tool_use","signature":null}'):
+            filler = '{"role":"user","content":"' + "x" * LONG + '"}'
+            turn = '{"role":"assistant","content":[{"type":"text","text":"a"},' + block + "]}"
+            body = bytearray(('{"model":"m","messages":[' + filler + "," + turn + "]}").encode())
+            if clean(body) is not body:
+                self.assertFalse(peek_body(body).spotless)
 
 
 class Bodies(SynchronousTestCase):

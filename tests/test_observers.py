@@ -4,12 +4,24 @@ from __future__ import annotations
 
 import io
 import json
+import tempfile
 
+from twisted.internet.task import Clock
 from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.daemon.observers import observer, stamp
+
+
+class Counting(io.StringIO):
+    """Counts how often it is written to."""
+
+    writes = 0
+
+    def write(self, text: str) -> int:
+        self.writes += 1
+        return super().write(text)
 
 
 class ObserverTests(SynchronousTestCase):
@@ -45,6 +57,42 @@ class ObserverTests(SynchronousTestCase):
             except RuntimeError:
                 log.failure("while testing", Failure(), level=LogLevel.critical)
             self.assertIn("RuntimeError: boom", out.getvalue())
+
+    def test_theLinesOfOneTurnLeaveTogetherAndAWarningAtOnce(self) -> None:
+        out, clock = Counting(), Clock()
+        lines = observer("text", "debug", out)
+        log = Logger(namespace="llmux.test", observer=lines)
+        lines.begin(clock)
+        for number in range(3):
+            log.info("line {number}", number=number)
+        self.assertEqual(out.getvalue(), "")
+        clock.advance(0)
+        self.assertEqual((len(out.getvalue().splitlines()), out.writes), (3, 1))
+        log.info("before")
+        log.warn("now")
+        self.assertEqual(out.getvalue().splitlines()[-1].split()[-1], "now")
+        log.info("last")
+        lines.end()
+        self.assertEqual(out.getvalue().splitlines()[-1].split()[-1], "last")
+        log.info("after the end")
+        self.assertEqual(len(out.getvalue().splitlines()), 7)
+
+    def test_halfACharacterIsWrittenAsAnEscape(self) -> None:
+        log, out = self.lines("json")
+        log.info("{model}", model="a\ud800")
+        self.assertEqual(json.loads(out.getvalue())["message"], "a\ud800")
+        with tempfile.TemporaryFile("w+", encoding="utf-8") as file:
+            Logger(namespace="x", observer=observer("text", "info", file)).info("{model}", model="a\ud800")
+            file.seek(0)
+            self.assertTrue(file.read().endswith("a\\ud800\n"))
+
+    def test_formatsThatCallAreTwistedsToFormat(self) -> None:
+        log, out = self.lines("text")
+        log.info("{call()}", call=lambda: "called")
+        log.info("{missing}")
+        first, second = out.getvalue().splitlines()
+        self.assertTrue(first.endswith(" called"))
+        self.assertIn("missing", second)
 
     def test_aClosedFileLosesTheLineAndNothingElse(self) -> None:
         log, out = self.lines("text")

@@ -1,7 +1,8 @@
 """Where log events go: lines for people or JSON for programs, to the terminal, a file or journald.
 
-The level is checked before anything is formatted, so that a record below it costs a comparison. A value with line
-breaks stays on its line (SPEC R-LG-2).
+The level is checked before anything is formatted, so that a record below it costs a comparison. While the reactor runs,
+the lines of one turn leave together; warnings and errors leave at once. A value with line breaks stays on its line
+(SPEC R-LG-2).
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import IO, Any
 
+import msgspec
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
 
@@ -22,13 +25,32 @@ LEVELS = {
     "error": LogLevel.error,
 }
 _ORDER = {level: rank for rank, level in enumerate((*LEVELS.values(), LogLevel.critical))}
+_AT_ONCE = _ORDER[LogLevel.warn]
 _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b", "\x00": "\\x00"})
+_LEFT_OUT = frozenset(("message", "time", "format", "isError", "system"))
+_encode = msgspec.json.Encoder().encode
+_seconds: tuple[int, str] = (-1, "")
 
 
 def stamp(seconds: float) -> str:
     """RFC 3339 in UTC with milliseconds."""
-    moment = datetime.fromtimestamp(seconds, UTC)
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    global _seconds
+    whole = int(seconds)
+    if whole != _seconds[0]:
+        # Thousands of records share a second, and its text.
+        _seconds = whole, datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    return f"{_seconds[1]}.{int((seconds - whole) * 1000):03d}Z"
+
+
+def message(event: LogEvent) -> str:
+    """The event's text; most formats are plain, and Twisted's own formatter is for those that call something."""
+    form = event.get("log_format")
+    if type(form) is str and "(" not in form:
+        try:
+            return form.format_map(event)
+        except Exception:
+            return formatEvent(event)
+    return formatEvent(event)
 
 
 def _traceback(event: LogEvent) -> str:
@@ -39,8 +61,8 @@ def _traceback(event: LogEvent) -> str:
 def text_line(event: LogEvent) -> str:
     """`time level namespace message`, one line; a traceback follows on lines of its own."""
     level = event.get("log_level", LogLevel.info).name
-    message = formatEvent(event).translate(_ESCAPES)
-    line = f"{stamp(event['log_time'])} {level:<5} {event.get('log_namespace', '-')} {message}\n"
+    said = message(event).translate(_ESCAPES)
+    line = f"{stamp(event['log_time'])} {level:<5} {event.get('log_namespace', '-')} {said}\n"
     trace = _traceback(event)
     return line + trace + ("\n" if trace and not trace.endswith("\n") else "")
 
@@ -51,15 +73,18 @@ def json_line(event: LogEvent) -> str:
         "time": stamp(event["log_time"]),
         "level": event.get("log_level", LogLevel.info).name,
         "namespace": event.get("log_namespace", "-"),
-        "message": formatEvent(event),
+        "message": message(event),
     }
     for key, value in event.items():
-        if not key.startswith("log_") and key not in ("message", "time", "format", "isError", "system"):
+        if not key.startswith("log_") and key not in _LEFT_OUT:
             record[key] = value if isinstance(value, str | int | float | bool | None) else str(value)
     trace = _traceback(event)
     if trace:
         record["traceback"] = trace
-    return json.dumps(record, ensure_ascii=False) + "\n"
+    try:
+        return _encode(record).decode() + "\n"
+    except (UnicodeEncodeError, OverflowError):
+        return json.dumps(record) + "\n"  # half of a character, as an escape
 
 
 @implementer(ILogObserver)
@@ -70,14 +95,40 @@ class LevelledObserver:
         self._out = out
         self._least = _ORDER[level]
         self._line = line
+        self._clock: IReactorTime | None = None
+        self._held: list[str] = []
+
+    def begin(self, clock: IReactorTime) -> None:
+        """The reactor runs: from now on the lines of one turn leave together."""
+        self._clock = clock
+
+    def end(self) -> None:
+        """The reactor stops: every line leaves at once again."""
+        self._clock = None
+        self._flush()
 
     def __call__(self, event: LogEvent) -> None:
         """Write one event; a full disk or a closed pipe loses the line and nothing else."""
-        level = event.get("log_level") or LogLevel.info
-        if _ORDER[level] < self._least:
+        rank = _ORDER[event.get("log_level") or LogLevel.info]
+        if rank < self._least:
             return
+        held = self._held
+        held.append(self._line(event))
+        if self._clock is None or rank >= _AT_ONCE:
+            self._flush()
+        elif len(held) == 1:
+            self._clock.callLater(0, self._flush)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, []
+        if not held:
+            return
+        lines = "".join(held)
         try:
-            self._out.write(self._line(event))
+            try:
+                self._out.write(lines)
+            except UnicodeEncodeError:
+                self._out.write(lines.encode("utf-8", "backslashreplace").decode())
             self._out.flush()
         except (OSError, ValueError):
             return

@@ -25,7 +25,7 @@ from twisted.python.logfile import LogFile
 from llmux.config import Config, load_bytes
 from llmux.daemon.handover import Handover, family_of, inherited, say_ready
 from llmux.daemon.notify import Notifier
-from llmux.daemon.observers import LEVELS, observer
+from llmux.daemon.observers import LEVELS, LevelledObserver, observer
 from llmux.daemon.reload import LOOK_SECONDS, Reloader, WatchedFile
 from llmux.peers.capture import Captures
 from llmux.peers.credentials import Credentials
@@ -46,6 +46,8 @@ from llmux.wire.server import HTTPServer, ServerSettings
 
 DRAIN_LOOK = 0.05
 IDLE_GRACE = 5.0
+LOG_BYTES = 100 * 1024 * 1024
+LOG_FILES = 9
 
 
 def server_settings(config: Config) -> ServerSettings:
@@ -129,6 +131,7 @@ class DaemonService(MultiService):
         self._forget_pidfile = forget_pidfile
         self._handover: Handover | None = None
         self._replaced = False
+        self._observer: LevelledObserver | None = None
         self.reloader: Reloader | None = None
         if config.path is not None and content is not None:
             file = WatchedFile(config.path, hashlib.sha256(content).hexdigest())
@@ -155,8 +158,11 @@ class DaemonService(MultiService):
     def setServiceParent(self, parent: Any) -> None:
         """Take the log observer along to the application that twistd makes around the service."""
         if isinstance(parent, Componentized):
-            out = LogFile.fromFullPath(self._logfile) if self._logfile and self._logfile != "-" else None
-            parent.setComponent(ILogObserver, observer(self._log_format, self._log_level, out))
+            out = None
+            if self._logfile and self._logfile != "-":
+                out = LogFile.fromFullPath(self._logfile, rotateLength=LOG_BYTES, maxRotatedFiles=LOG_FILES)
+            self._observer = observer(self._log_format, self._log_level, out)
+            parent.setComponent(ILogObserver, self._observer)
         super().setServiceParent(parent)
 
     def startService(self) -> None:
@@ -180,6 +186,9 @@ class DaemonService(MultiService):
     def _begun(self) -> None:
         """The reactor runs: take over the signals, and say that the daemon serves."""
         self._take_signals()
+        if self._observer is not None:
+            self._observer.begin(self._reactor)
+            self._reactor.addSystemEventTrigger("after", "shutdown", self._observer.end)
         self._notifier.ready()
         say_ready(os.environ)
 

@@ -14,7 +14,8 @@ import msgspec
 Body = bytes | bytearray | memoryview
 
 GZIP_LIMIT = 64 * 1024 * 1024
-_CHUNK = 64 * 1024
+LONG = 64 * 1024  # from here on a second pass over a body is worth saving
+_CHUNK = 32 * 1024  # what a decoded piece takes stays in the processor's cache
 _BOM = b"\xef\xbb\xbf"
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16
@@ -23,10 +24,15 @@ _ABSENT = msgspec.Raw(b"")
 
 @dataclass(frozen=True, slots=True)
 class Peek:
-    """What one look at a request tells: the model, if any, and whether the body says `"stream": true`."""
+    """What one look at a request tells: the model, if any, and whether the body says `"stream": true`.
+
+    `spotless` is True for a long body in which no turn of the assistant holds what cleaning removes (SPEC 7.1): the
+    same pass over it tells. Whoever wants to know it of a short body has to look.
+    """
 
     model: str | None = None
     stream: bool = False
+    spotless: bool = False
 
 
 _NOTHING = Peek()
@@ -39,7 +45,17 @@ class _Head(msgspec.Struct):
     stream: msgspec.Raw = _ABSENT
 
 
+class _Turn(msgspec.Struct, gc=False):
+    role: msgspec.Raw = _ABSENT
+    content: msgspec.Raw = _ABSENT
+
+
+class _Turns(_Head):
+    messages: list[_Turn | str | float | bool | None] | None = None
+
+
 _head = msgspec.json.Decoder(_Head)
+_turns = msgspec.json.Decoder(_Turns)
 _text = msgspec.json.Decoder(str)
 
 
@@ -80,7 +96,7 @@ class ModelExtractor:
                 model = _named(_from_action(params["action"]), gemini_route)
             if model is None and "path" in params:
                 model = _from_path(params["path"]).strip() or None
-        return found if model == found.model else Peek(model, found.stream)
+        return found if model == found.model else Peek(model, found.stream, found.spotless)
 
 
 def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT) -> Peek:
@@ -100,7 +116,8 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
         body = memoryview(body)[3:]
     try:
         head = _read(body)
-        return Peek(_string(head.model), bytes(head.stream) == b"true")
+        spotless = isinstance(head, _Turns) and _is_spotless(head)
+        return Peek(_string(head.model), bytes(head.stream) == b"true", spotless)
     # MsgspecError: no JSON object; UnicodeError (a ValueError): no UTF-8; RecursionError: nested beyond all reason.
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _NOTHING
@@ -109,6 +126,11 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
 def _read(body: Body) -> _Head:
     # The decoder leaves strings that it skips unchecked, and strict parsing knows no text but UTF-8.
     _check_utf8(body)
+    if len(body) >= LONG:
+        try:
+            return _turns.decode(body)
+        except msgspec.DecodeError:
+            pass  # messages of another shape, or no JSON: the plain reading tells
     try:
         return _head.decode(body)
     except msgspec.ValidationError:
@@ -117,6 +139,22 @@ def _read(body: Body) -> _Head:
         # JavaScript cuts strings between the halves of a surrogate pair and sends the half as an escape. That is
         # JSON (RFC 8259 8.2) which the decoder refuses, so a second reading replaces such halves.
         return _head.decode(_SURROGATE.sub(_whole, body))
+
+
+def _is_spotless(turns: _Turns) -> bool:
+    """Whether no list of blocks of the assistant's can hold thinking or a signature, however it is spelled."""
+    for turn in turns.messages or ():
+        if type(turn) is not _Turn:
+            continue
+        role = bytes(turn.role)
+        if role != b'"assistant"' and b"\\" not in role:
+            continue
+        if memoryview(turn.content)[:1].tobytes() != b"[":
+            continue
+        blocks = bytes(turn.content)
+        if b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks:
+            return False
+    return True
 
 
 def _check_utf8(body: Body) -> None:

@@ -104,10 +104,11 @@ class ModelRoutingWrapper:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
             raise body_too_large(want.protocol, limit) from None
-        body = await self._cleaned(plain)
-        peek = self._extractor.peek(body, None, match.raw, want.protocol == "gemini")
+        peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini")
         if peek.model is None:
             raise model_missing(want.protocol)
+        # Cleaning takes nothing out that the peek looks at, so that a spotless body is read once.
+        body = plain if peek.spotless else await self._cleaned(plain)
         decision = generation.router.resolve(
             RoutingRequest(peek.model, want.protocol, force=generation.config.ampcode.force_model_mappings)
         )
@@ -149,6 +150,7 @@ class ModelRoutingWrapper:
                 decision=decision,
                 capture=capture,
             )
+            del raw, plain, body, encoded  # this frame lasts as long as the answer, and `call` lets go of them before
             if want.verb == COUNT and not decision.attempts[0].candidate.native:
                 await self._count(request, call, entry)
             else:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from twisted.internet.task import Clock
+from twisted.internet.defer import succeed
 
 from llmux.config import Config
 from llmux.daemon.commands.asking import add_config, configuration
@@ -131,7 +131,7 @@ def lasting() -> Lasting:
         DailyCredits(time.time),
         UpstreamKeys(time.time, lambda: None, {}),
         Vault(),
-        Captures(lambda *arguments: Clock().callLater(0, lambda: None)),
+        Captures(lambda *arguments: succeed(None)),
     )
 
 
@@ -170,8 +170,14 @@ def _sent(call: ModelCall, generation: Generation) -> Iterator[dict[str, Any]]:
 def differing(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Which of decision, provider, target and body differ between then and now, for the first request of each."""
     found = [name for name in ("route", "reason") if then[name] != now[name]]
-    first, second = (next(iter(each["sent"]), {}) for each in (then, now))
+    first, second = _first(then), _first(now)
     return found + [name for name in ("provider", "target", "body") if first.get(name) != second.get(name)]
+
+
+def _first(found: Mapping[str, Any]) -> dict[str, Any]:
+    """The first request that was, or would be, sent; empty when none is."""
+    sent: list[dict[str, Any]] = found["sent"]
+    return sent[0] if sent else {}
 
 
 def report(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
@@ -179,8 +185,7 @@ def report(then: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
     for name in ("route", "reason"):
         same = then[name] == now[name]
         yield f"{name:<7} {now[name]}" if same else f"{name:<7} {then[name]}\n     ->  {now[name]}"
-    first, second = (next(iter(each["sent"]), {}) for each in (then, now))
-    old, new = list(_lines(first)), list(_lines(second))
+    old, new = list(_lines(_first(then))), list(_lines(_first(now)))
     if old == new:
         yield "the provider would be sent the same" if old else "no provider is asked"
         return
