@@ -22,14 +22,26 @@ from twisted.internet.threads import deferToThread
 
 STARTUP_SECONDS = 30.0
 STOP_SECONDS = 20.0
+_RESERVED: list[socket.socket] = []
 _SECRETS = ("ANTHROPIC_API_KEY", "OPENAI_API_KEY", "GEMINI_API_KEY", "AMP_API_KEY", "LLMUX_CONFIG", "GOOGLE_API_KEY")
 
 
 def free_port() -> int:
-    """A loopback port that was free a moment ago."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody is given from now on, but that a daemon may listen on.
+
+    A bound socket keeps the kernel from giving the port away, to an outgoing connection for example. On Linux another
+    socket may still listen there as long as both allow reuse; allowed after the bind only, so that nobody shares it by
+    chance.
+    """
+    probe = socket.socket()
+    probe.bind(("127.0.0.1", 0))
+    port = int(probe.getsockname()[1])
+    if sys.platform == "linux":
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        _RESERVED.append(probe)
+    else:
+        probe.close()
+    return port
 
 
 def pause(seconds: float) -> Deferred[None]:
