@@ -7,6 +7,7 @@ import socket
 import threading
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from twisted.internet import reactor
@@ -131,3 +132,24 @@ class LongConversationTests(EndToEndCase):
     async def test_norDoTheyWhenTheirTokensAreCounted(self) -> None:
         answer = b'{"totalTokens": 1000000}'
         self.assertLess(await self.gap("gemini", answer, "/v1/messages/count_tokens"), LONGEST_GAP)
+
+    async def test_aStreamKeepsNothingOfTheConversationThatItAnswers(self) -> None:
+        paused = Paused()
+        server = self.serve(paused)
+        daemon = await self.run_daemon(
+            f"providers:\n  - {{name: chat, kind: openai, base-url: {server.url}/v1, api-keys: [k], models: [big]}}\n"
+        )
+        asked = request_bytes("/v1/messages", conversation()[:-1] + b',"stream":true}')
+        first = list(native_answers.chat_events("big"))[1]
+        resident: list[int] = []
+        for _ in range(7):
+            client = await self.connect(daemon.port, asked)
+            seen = await paused.next()
+            seen.begin_stream()
+            seen.chunk(first)
+            await client.until("Héllo".encode())
+            server.requests.clear()
+            pages = Path(f"/proc/{daemon.process.pid}/statm").read_text(encoding="ascii").split()[1]
+            resident.append(int(pages) * 4096)
+        # The first two show what one translation takes while it runs; a kept body alone would be 6 MB each.
+        self.assertLess(resident[-1] - resident[1], 15_000_000)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmux.formats import ids
 from llmux.formats.events import PartStart
-from llmux.formats.neutral import Format, Request
+from llmux.formats.neutral import Format, Output, Request, Tool
+from llmux.formats.schema import is_wrapped
 from llmux.formats.toolnames import ToolNames, tool_names
 
 
@@ -32,9 +33,16 @@ class ClientCtx:
     def of(
         cls, request: Request, model: str, upstream: Format, upstream_model: str, created: int, fresh_id: str
     ) -> ClientCtx:
-        """The context of a request that went to `upstream_model` of format `upstream`."""
-        names = tool_names(request, upstream, upstream_model)
-        return cls(request.format, model, request, names, created, fresh_id)
+        """The context of a request that went to `upstream_model` of format `upstream`.
+
+        It keeps neither the conversation nor what the tools take: an answer may last for hours.
+        """
+        names = None
+        if request.tools or request.turns:
+            tools = tuple(map(_name_only, request.tools))
+            names = tool_names(replace(request, tools=tools), upstream, upstream_model)
+        kept = replace(request, system=(), turns=(), tools=(), output=Output())
+        return cls(request.format, model, kept, names, created, fresh_id)
 
     def stem(self, upstream_id: str | None) -> str:
         """What all ids of one answer share (TRANSLATION 4.1)."""
@@ -45,3 +53,9 @@ class ClientCtx:
         if part.call_id is None:
             return ids.made_call_id(self.format, stem, number, part.choice)
         return ids.fit(part.call_id, self.format)
+
+
+def _name_only(tool: Tool) -> Tool:
+    """What an answer needs of a tool: how it is called, whether it is free-form, and whether its schema was wrapped."""
+    schema = tool.schema if is_wrapped(tool.schema) else None
+    return replace(tool, description=None, schema=schema, grammar=None, config={})

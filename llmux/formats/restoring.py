@@ -27,7 +27,7 @@ class Restorer:
     __slots__ = ("_held", "_names", "_wraps")
 
     def __init__(self, ctx: ClientCtx, wraps: bool) -> None:
-        self._names = ctx.names if ctx.request.tools or ctx.request.turns else None
+        self._names = ctx.names
         self._wraps = wraps
         self._held: dict[int, tuple[bool, list[str]]] = {}
 
