@@ -70,7 +70,13 @@ class Daemon:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 cwd=self.folder,
-                env={**inherited, "HOME": str(self.folder), "XDG_CONFIG_HOME": str(self.folder), **(env or {})},
+                env={
+                    **inherited,
+                    "HOME": str(self.folder),
+                    "XDG_CONFIG_HOME": str(self.folder),
+                    "XDG_STATE_HOME": str(self.folder / "state"),
+                    **(env or {}),
+                },
             )
 
     @property
