@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from twisted.internet import reactor as installed
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
@@ -24,6 +25,7 @@ from tests.native_answers import chat, chat_events
 from tests.native_answers import script as well
 from tests.scripted import Seen
 
+reactor: Any = installed
 DOCS = Path(__file__).parent.parent / "docs" / "failover.md"
 MODEL = "m-1"
 NAMES = ("first", "second", "third")
@@ -655,10 +657,52 @@ class Money(FailoverCase):
         self.assertEqual((unreachable.status, unreachable.header("x-llmux-provider")), (502, "first"))
         reason = "provider first serves it; tried first (connect)"
         self.assertEqual(unreachable.header("x-llmux-reason"), reason)
+        missing = await self.harness.ask("POST", "/v1/messages", [("x-api-key", CLIENT_KEY)], b"{}")
+        self.assertEqual((missing.status, missing.header("x-llmux-reason")), (400, "The request names no model"))
         nobody = await self.paid()
         self.assertEqual((nobody.status, nobody.header("x-llmux-route")), (503, "NO_PROVIDER"))
         self.assertEqual(nobody.header("x-llmux-provider"), None)
         self.assertIn("no upstream is configured", str(nobody.header("x-llmux-reason")))
+
+
+class Timeouts(FailoverCase):
+    """Every clock gives a 504 that names it, while nothing of an answer has been sent."""
+
+    async def late(self, timeouts: dict[str, float], script: Callable[[Seen], None], model: str = MODEL) -> Answer:
+        """The answer to a request whose provider is late."""
+        mapping = [{"from": "mapped", "to": MODEL}]
+        self.begin(self.providers("http://first"), timeouts={**QUICK, **timeouts}, ampcode={"model-mappings": mapping})
+        self.harness.servers["first"].script = script
+        return await self.ask(model=model)
+
+    async def test_totalIsOffUnlessGiven(self) -> None:
+        def slow(seen: Seen) -> None:
+            """Answer after more than any other clock but one."""
+            reactor.callLater(1.2, well, seen)
+
+        self.assertEqual((await self.late({}, slow)).status, 200)
+        answer = await self.late({"total": 0.3}, slow)
+        self.assertEqual(answer.status, 504)
+        text = "The provider did not finish its answer within 0.3 seconds (timeouts.total)"
+        self.assertEqual(answer.json()["error"]["message"], text)
+
+    async def test_idleIsA504WhereTheHeadStillWaits(self) -> None:
+        answer = await self.late({}, some, "mapped")
+        text = "The provider fell silent in the middle of its answer within 0.3 seconds (timeouts.idle)"
+        self.assertEqual((answer.status, answer.json()["error"]["message"]), (504, text))
+        self.assertEqual(answer.header("x-llmux-route"), "MODEL_MAPPING")
+        self.assertEqual(self.cooled(), [("first", "model")])
+
+    async def test_aBreakIsA502WhereTheHeadStillWaits(self) -> None:
+        answer = await self.late({}, then(some, cut_later), "mapped")
+        self.assertEqual((answer.status, answer.header("x-llmux-provider")), (502, "first"))
+        self.assertTrue(answer.header("x-llmux-reason"))
+
+    async def test_aProvidersOwnClockIsTheOneThatIsNamed(self) -> None:
+        self.begin([{**self.providers("http://hole")[0], "timeouts": {"connect": 0.1}}])
+        answer = await self.ask()
+        text = "The provider did not accept the connection within 0.1 seconds (timeouts.connect)"
+        self.assertEqual((answer.status, answer.json()["error"]["message"]), (504, text))
 
 
 class Agents(FailoverCase):

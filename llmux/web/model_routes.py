@@ -94,7 +94,7 @@ class ModelRoutingWrapper:
         try:
             raw = await request.body.collect(limit)
         except BodyTooLarge:
-            raise body_too_large(want.protocol, limit) from None
+            raise undecided(body_too_large(want.protocol, limit)) from None
         except BodyLost:
             # The client is gone or broke the framing; the wire has told it what there was to tell.
             request.break_off()
@@ -103,10 +103,10 @@ class ModelRoutingWrapper:
         try:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
-            raise body_too_large(want.protocol, limit) from None
+            raise undecided(body_too_large(want.protocol, limit)) from None
         peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini")
         if peek.model is None:
-            raise model_missing(want.protocol)
+            raise undecided(model_missing(want.protocol))
         # Cleaning takes nothing out that the peek looks at, so that a spotless body is read once.
         body = plain if peek.spotless else await self._cleaned(plain)
         decision = generation.router.resolve(
@@ -376,6 +376,11 @@ def unanswered(protocol: str, provider: str, failure: UpstreamFailure, seconds: 
 def told(problem: HTTPProblem, said: RawHeaders) -> HTTPProblem:
     """The same problem with the headers that tell what was decided."""
     return HTTPProblem(problem.status, problem.body, [*problem.headers, *said], str(problem))
+
+
+def undecided(problem: HTTPProblem) -> HTTPProblem:
+    """The same problem with itself as the reason: it came before there was anything to decide."""
+    return told(problem, [(b"x-llmux-reason", header_text(str(problem)))])
 
 
 def header_text(text: str) -> bytes:
