@@ -32,6 +32,10 @@ _GOOGLE: dict[str, Any] = {
     "tools": list[google.Tool],
     "toolConfig": google.ToolConfig,
     "safetySettings": list[google.SafetySetting],
+    "cachedContent": str,
+    "labels": dict[str, str],
+    "serviceTier": str,
+    "store": bool,
 }
 
 
