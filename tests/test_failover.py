@@ -678,7 +678,8 @@ class Timeouts(FailoverCase):
     async def test_totalIsOffUnlessGiven(self) -> None:
         def slow(seen: Seen) -> None:
             """Answer after more than any other clock but one."""
-            reactor.callLater(1.2, well, seen)
+            later = reactor.callLater(1.2, well, seen)
+            seen.gone.addCallback(lambda _: later.active() and later.cancel())
 
         self.assertEqual((await self.late({}, slow)).status, 200)
         answer = await self.late({"total": 0.3}, slow)
