@@ -44,11 +44,12 @@ class Chart:
 
 
 def nice(highest: float) -> float:
-    """The least of 1, 2, 4, 5, 6, 8 and 10 times a power of ten that is not below a value; 1 for nothing."""
+    """The least round number that is not below a value: 1, 2, 3, 4, 5, 6, 8, 10, 15, 20, 25, 30 and so on; 1 for 0."""
     if highest <= 0:
         return 1.0
     unit = 10.0 ** floor(log10(highest))
-    return next(step * unit for step in (1, 2, 4, 5, 6, 8, 10, 20) if step * unit >= highest)
+    steps = (1, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10, 20) if unit >= 10 else (1, 2, 3, 4, 5, 6, 8, 10, 20)
+    return next(step * unit for step in steps if step * unit >= highest)
 
 
 def stacked(chart: Chart) -> str:

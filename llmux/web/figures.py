@@ -12,18 +12,19 @@ def count(number: int | None) -> str:
     return NOTHING if number is None else f"{number:,}"
 
 
-def rounded(number: float) -> str:
-    """A number in at most four characters and a letter: 950, 1.2k, 34k, 5.6M."""
+def rounded(number: float, space: str = "") -> str:
+    """A number in at most four characters and a letter: 950, 1.2k, 34k, 5M."""
     for unit in ("", "k", "M", "G"):
         if number < 999.5:
-            return f"{number:.1f}{unit}" if unit and number < 9.95 else f"{number:.0f}{unit}"
+            short = f"{number:.1f}".removesuffix(".0") if unit and number < 9.95 else f"{number:.0f}"
+            return f"{short}{space}{unit}"
         number /= 1000
-    return f"{number:.0f}T"
+    return f"{number:.0f}{space}T"
 
 
 def size(octets: int) -> str:
     """A number of bytes."""
-    return f"{octets} B" if octets < 1000 else f"{rounded(octets)}B"
+    return f"{rounded(octets, ' ')}B"
 
 
 def span(seconds: float | None) -> str:

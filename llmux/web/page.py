@@ -27,6 +27,15 @@ _ICON = (
     "stroke='%234766d8' stroke-width='2.4' stroke-linecap='round' d='M2 3h3l6 10h3M2 13h3L11 3h3'/%3E%3C/svg%3E"
 )
 
+_SECTIONS = (
+    ("hours", "Last 24 hours"),
+    ("requests", "Requests"),
+    ("cooling", "Cooldowns"),
+    ("explain", "Explain"),
+    ("config", "Configuration"),
+)
+_NAV = f"<nav>{''.join(f'<a href=#{place}>{name}</a>' for place, name in _SECTIONS)}</nav>"
+
 
 def _hash(text: str) -> str:
     return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
@@ -107,13 +116,13 @@ def document(page: Page) -> bytes:
     if page.rows < page.kept:
         more = f'<p class="more"><a href="{ROOT}?rows={KEPT}#requests">Show all {page.kept} that are kept</a></p>'
     body = (
-        f'<header><h1>llmux <small>{escape(page.version)}</small></h1><p class="live" id="live" hidden></p>{signed}'
+        f'<header><h1>llmux <small>{escape(page.version)}</small></h1>{_NAV}<p class="live" id="live" hidden></p>{signed}'
         f'<p class="about">Listening on {_codes(page.listen)}. Configuration {loaded}, generation {page.generation}, '
         f'digest <code title="{escape(page.digest)}">{escape(page.digest[:12] or "none")}</code>.</p></header><main>'
         f"{f'<ul class=warnings>{warnings}</ul>' if warnings else ''}"
         f"{page.facts_part}"
+        f'<section id="hours"><h2>Last 24 hours</h2>{page.day_part}</section>'
         f'<section id="requests"><h2>Requests</h2>{page.requests_part}{more}</section>'
-        f"<section><h2>Last 24 hours</h2>{page.day_part}</section>"
         f'<section id="cooling"><h2>Cooldowns</h2>{page.cooldowns_part}</section>'
         f'<section id="explain"><h2>Explain</h2>{page.explain_part}</section>'
         f'<section id="config"><h2>Configuration in force</h2>{page.config_part}</section></main>'
@@ -166,9 +175,8 @@ def facts(state: Facts, hours: Sequence[Hour]) -> str:
         ("connections, idle", f"{state.connections}, {state.idle}", ""),
         ("tunnels", count(state.tunnels), ""),
     ]
-    if state.spent is not None:
-        left = "" if state.left is None else f" of {state.spent + state.left}"
-        tiles.append(("paid today", f"{state.spent}{left}", "warn" if state.spent else ""))
+    left = "" if state.spent is None or state.left is None else f" of {state.spent + state.left:,}"
+    tiles.append(("paid today", f"{count(state.spent)}{left}", "warn" if state.spent else ""))
     return '<dl id="facts">{}</dl>'.format(
         "".join(f'<div class="{kind}"><dt>{name}</dt><dd>{value}</dd></div>' for name, value, kind in tiles)
     )

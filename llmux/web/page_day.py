@@ -66,7 +66,7 @@ def _waits(hours: Sequence[Hour], labels: Sequence[str]) -> str:
         f"{label}: half within {span(first)}, nine in ten within {span(second)}"
         for label, first, second in zip(labels, half, most, strict=True)
     ]
-    return lines(Chart("Time to the first byte", series, labels, titles, span(highest), highest))
+    return lines(Chart("Time to the first byte", series, labels, titles, f"{highest:g} s", highest))
 
 
 def _table(hours: Sequence[Hour], labels: Sequence[str]) -> str:

@@ -45,7 +45,7 @@ def row(entry: Entry, now: float, zone: tzinfo) -> str:
     usage = entry.usage or _NOBODY
     model = f"<b>{escape(entry.model)}</b>"
     if entry.resolved != entry.model:
-        model += f" <span>\N{RIGHTWARDS ARROW} {escape(entry.resolved)}</span>"
+        model += f"<span>\N{RIGHTWARDS ARROW} {escape(entry.resolved)}</span>"
     cached = f' title="{count(usage.cache_read)} from a cache"' if usage.cache_read else ""
     thought = f' title="{count(usage.reasoning)} of them for reasoning"' if usage.reasoning else ""
     return (

@@ -20,7 +20,7 @@ from llmux.targets import split_target
 from llmux.web import page
 from llmux.web.guards import is_loopback
 from llmux.web.journal import KEPT, Entry, Journal
-from llmux.web.live import MOST_ROWS, Live
+from llmux.web.live import Live
 from llmux.web.management import QUESTION_LIMIT, Management, admit_address
 from llmux.web.matching import Match
 from llmux.web.page_config import configuration
@@ -37,6 +37,7 @@ ASKED_ROUTES = tuple(
     for route in ROUTES
     if route.kind == "model" and route.credits_prefix and not route.handler.endswith("count_tokens")
 )
+ROWS = 30
 _LONGEST_QUESTION = 1024
 
 
@@ -78,7 +79,7 @@ class StatusPage:
             self._ask_to_sign_in(request)
             return
         query = _fields(split_target(request.uri)[1])
-        count = MOST_ROWS if query.get("rows", "") != str(KEPT) else KEPT
+        count = KEPT if query.get("rows") == str(KEPT) else ROWS
         status, explained = self._explained(query)
         request.respond(status, page.HEADERS, self._document(visitor, count, explained))
 
@@ -119,7 +120,7 @@ class StatusPage:
         visitor = self._visitor(request)
         if visitor is None or not proves(visitor.token, query.get("token", "")):
             raise problem(None, 403, "Access denied: this is for an open status page")
-        count = MOST_ROWS if query.get("rows", "") != str(KEPT) else KEPT
+        count = KEPT if query.get("rows") == str(KEPT) else ROWS
         peer = request.peer
 
         def allowed() -> bool:
