@@ -116,7 +116,8 @@ def document(page: Page) -> bytes:
     if page.rows < page.kept:
         more = f'<p class="more"><a href="{ROOT}?rows={KEPT}#requests">Show all {page.kept} that are kept</a></p>'
     body = (
-        f'<header><h1>llmux <small>{escape(page.version)}</small></h1>{_NAV}<p class="live" id="live" hidden></p>{signed}'
+        f"<header><h1>llmux <small>{escape(page.version)}</small></h1>{_NAV}"
+        f'<p class="live" id="live" hidden></p>{signed}'
         f'<p class="about">Listening on {_codes(page.listen)}. Configuration {loaded}, generation {page.generation}, '
         f'digest <code title="{escape(page.digest)}">{escape(page.digest[:12] or "none")}</code>.</p></header><main>'
         f"{f'<ul class=warnings>{warnings}</ul>' if warnings else ''}"

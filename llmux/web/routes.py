@@ -68,6 +68,7 @@ def _tree(methods: tuple[str, ...], root: str, key: str = "required") -> Iterato
 
 
 MANAGEMENT = ("internal", "user", "auth", "meta", "ads", "telemetry", "threads", "thread-actors", "otel", "tab")
+FORMS = ("sign-in", "sign-out", "clear")
 MANAGED = (("status", "manage.status"), ("cooldowns", "manage.cooldowns"))
 
 ROUTES: tuple[Route, ...] = (
@@ -118,7 +119,8 @@ ROUTES: tuple[Route, ...] = (
     _manage(GET, "/llmux", "page.show"),
     _manage(GET, "/llmux/", "page.show"),
     _manage(GET, "/llmux/events", "page.events"),
-    *(_manage(POST, f"/llmux/{name}", f"page.{name}") for name in ("sign-in", "sign-out", "clear")),
+    *(_manage(POST, f"/llmux/{name}", f"page.{name}") for name in FORMS),
+    *(_manage(GET, f"/llmux/{name}", "page.show") for name in FORMS),
     *(_manage(GET, f"/llmux/{name}", handler) for name, handler in MANAGED),
     _manage(POST, "/llmux/cooldowns/clear", "manage.clear"),
     _manage(POST, "/llmux/explain", "manage.explain"),

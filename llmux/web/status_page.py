@@ -69,8 +69,9 @@ class StatusPage:
     async def show(self, request: Request, match: Match) -> None:
         """GET /llmux/: the page, or the form for signing in."""
         admit_address(request.headers)
-        if request.path == page.ROOT.rstrip("/").encode():
-            request.respond(308, [(b"Location", page.ROOT.encode()), *page.PROTECTION])
+        if request.path != page.ROOT.encode():
+            # Without its slash, or the address that a form left in the browser.
+            self._back(request)
             return
         if request.header(b"sec-fetch-dest") not in (None, b"document"):
             raise problem(None, 403, "Access denied: the status page is to be opened, not fetched")
