@@ -135,8 +135,9 @@ def document(page: Page) -> bytes:
 def sign_in(token: str, problem: str = "") -> bytes:
     """The page for a browser that has not shown a client key."""
     said = f'<p class="problem" role="alert">{escape(problem)}</p>' if problem else ""
+    # The name is for password managers, which file a key under one.
     fields = (
-        '<label for="key">Client key</label>'
+        '<input name="user" autocomplete="username" value="llmux" hidden><label for="key">Client key</label>'
         '<input id="key" name="key" type="password" autocomplete="current-password" required autofocus>'
         "<button>Sign in</button>"
     )
@@ -229,10 +230,11 @@ def _cooldown(row: Cooldown, now: float, zone: tzinfo, token: str) -> str:
 
 def explain_form(model: str, route: str, routes: Sequence[str]) -> str:
     """The question which way a model name would go; it is a GET and changes nothing."""
+    known = ("", *routes)
     options = "".join(
-        f'<option value="{escape(each)}"{" selected" if each == route else ""}>{escape(each)}</option>'
-        for each in ("", *routes, *(() if route in ("", *routes) else (route,)))
-    ).replace('"></option>', '">any format</option>', 1)
+        f'<option value="{escape(each)}"{" selected" if each == route else ""}>{escape(each) or "any format"}</option>'
+        for each in (known if route in known else (*known, route))
+    )
     return (
         f'<form method="get" action="{ROOT}#explain" class="ask"><label>Model <input name="explain" required '
         f'value="{escape(model)}" placeholder="claude-opus-4-7(high)" autocomplete="off" autocapitalize="off" '

@@ -57,6 +57,7 @@ def _tokens(hours: Sequence[Hour], labels: Sequence[str]) -> str:
 def _waits(hours: Sequence[Hour], labels: Sequence[str]) -> str:
     half, most = [hour.wait(0.5) for hour in hours], [hour.wait(0.9) for hour in hours]
     highest = nice(max((wait for wait in most if wait is not None), default=0.0))
+    top = f"{highest:g} s" if highest >= 1 else f"{highest * 1000:g} ms"
     together = [sum(hour.waits[place] for hour in hours) for place in range(WAITS)]
     series = [
         Series("half within", "half", half, span(quantile(together, 0.5))),
@@ -66,7 +67,7 @@ def _waits(hours: Sequence[Hour], labels: Sequence[str]) -> str:
         f"{label}: half within {span(first)}, nine in ten within {span(second)}"
         for label, first, second in zip(labels, half, most, strict=True)
     ]
-    return lines(Chart("Time to the first byte", series, labels, titles, f"{highest:g} s", highest))
+    return lines(Chart("Time to the first byte", series, labels, titles, top, highest))
 
 
 def _table(hours: Sequence[Hour], labels: Sequence[str]) -> str:

@@ -65,9 +65,15 @@
     source.onmessage = (message) => JSON.parse(message.data).forEach(put);
     source.onerror = () => {
       const refused = source.readyState === EventSource.CLOSED;
-      say("off", refused ? "not live: reload the page" : "reconnecting");
-      if (refused) waiting = setTimeout(open, 15000);
+      say("off", refused ? "out of date" : "reconnecting");
+      if (refused) waiting = setTimeout(renew, 5000);
     };
+  };
+
+  // The server knows this page no more, or has too many open: a fresh one tells, unless somebody is writing here.
+  const renew = () => {
+    if (document.activeElement instanceof HTMLInputElement) waiting = setTimeout(renew, 5000);
+    else location.reload();
   };
 
   // A page that nobody sees takes no watcher's place.
