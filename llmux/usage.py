@@ -12,12 +12,16 @@ import msgspec
 from llmux.formats import usage
 from llmux.formats.events import Usage
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
-from llmux.rewrite.sse import Event, EventReader
+from llmux.rewrite.sse import parse_event
 
 HELD = 256 * 1024
 TAIL = 64 * 1024
+WINDOW = 8 * 1024
 UNPACKED = 4 * 1024 * 1024  # bytes that one piece of a gzip stream may unpack to
 _BLANK = (b"\n\n", b"\n\r\n", b"\r\r")
+NOTHING = Usage()
+_NO_BEGINNING = b" \t\r\n\xef\xbb\xbf"
+_BETWEEN = re.compile(rb"\r?\n\r?\n|\r\r")
 _LONGEST_OBJECT = 16 * 1024
 
 
@@ -134,104 +138,122 @@ class _Counts:
             self.raw = self.format.merge(self.raw, raw)
 
     def usage(self) -> Usage:
-        return self.format.read(self.raw) if self.raw else Usage()
+        return self.format.read(self.raw) if self.raw else NOTHING
 
 
-class Watcher(Protocol):
-    """Sees every piece of an answer as it came, and has its token counts; `see` never raises."""
+class Watching(Protocol):
+    """Sees an answer of one kind; `see` never raises."""
+
+    def see(self, data: bytes) -> None: ...
+
+    @property
+    def usage(self) -> Usage: ...
+
+
+class Watcher:
+    """Sees every piece of an answer as it came, and has its token counts; `see` never raises.
+
+    Whether it is an event stream, one JSON document or either of them packed by gzip is told by its first bytes.
+    """
+
+    __slots__ = ("_protocol", "_unpacked", "_watching")
+
+    def __init__(self, protocol: str, unpacked: bool = False) -> None:
+        self._protocol = protocol
+        self._unpacked = unpacked
+        self._watching: Watching | None = None
 
     def see(self, data: bytes) -> None:
         """Take notice of a piece."""
+        watching = self._watching
+        if watching is None:
+            first = data.lstrip(_NO_BEGINNING)[:1]
+            if not first:
+                return
+            watching = self._watching = self._chosen(first)
+        watching.see(data)
+
+    def _chosen(self, first: bytes) -> Watching:
+        if first in (b"{", b"["):
+            return BodyWatcher(self._protocol)
+        if first == b"\x1f" and not self._unpacked:  # once: there are files that unpack to themselves
+            return GzipWatcher(self._protocol)
+        return StreamWatcher(self._protocol)
 
     @property
     def usage(self) -> Usage:
-        """The counts so far; those of a JSON body are known at its end."""
-
-
-def watcher(protocol: str, stream: bool, gzip: bool = False) -> Watcher:
-    """Somebody to watch an answer in one of the formats: an event stream, or else one JSON document."""
-    watching: Watcher = StreamWatcher(protocol) if stream else BodyWatcher(protocol)
-    return GzipWatcher(watching) if gzip else watching
+        """The counts so far; those of a JSON document are known at its end."""
+        return NOTHING if self._watching is None else self._watching.usage
 
 
 class BodyWatcher:
-    """Watches one JSON document, or Gemini's streamed array; beyond 256 kB it keeps no more than the tail."""
+    """Watches one JSON document, or Gemini's streamed array; of one beyond 256 kB it keeps the tail."""
 
-    __slots__ = ("_counts", "_pieces", "_size")
+    __slots__ = ("_counts", "_looked_at", "_pieces", "_size", "_whole")
 
     def __init__(self, protocol: str) -> None:
         self._counts = _Counts(protocol)
         self._pieces: list[bytes] = []
         self._size = 0
+        self._looked_at = 0
+        self._whole = True
 
     def see(self, data: bytes) -> None:
         """Take notice of a piece."""
         self._pieces.append(data)
         self._size += len(data)
         if self._size > HELD:
-            body = b"".join(self._pieces)
-            self._counts.take_last(body)
-            self._pieces = [body[-TAIL:]]
-            self._size = max(HELD - TAIL, 0)
+            self._whole = False
+            while self._size - len(self._pieces[0]) > TAIL:
+                self._size -= len(self._pieces.pop(0))
 
     @property
     def usage(self) -> Usage:
         """The counts, when all of the body was seen."""
-        if self._pieces:
-            body = b"".join(self._pieces)
+        if self._looked_at != self._size:
+            self._looked_at = self._size
             counts = self._counts
-            if body.find(counts.format.marker) >= 0 and not (counts.take(body) or counts.take_array(body)):
+            body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+            if body.find(counts.format.marker) >= 0 and not (
+                self._whole and (counts.take(body) or counts.take_array(body))
+            ):
                 counts.take_last(body)
-            self._pieces.clear()
         return self._counts.usage()
 
 
-class _Reader(EventReader):
-    """The events of a stream, with a look at the one that has not ended."""
-
-    @property
-    def unfinished(self) -> bytes:
-        return bytes(self._pending)
-
-    @property
-    def between(self) -> bool:
-        """Whether no event has begun."""
-        return not self._pending and self._oversize_end is None
-
-    def split(self, events: bytes) -> list[Event]:
-        return self._read(b"", events)
-
-
 class StreamWatcher:
-    """Watches an event stream; an event that has not ended is held up to 256 kB, of a longer one the tail."""
+    """Watches an event stream. Counts stand in its first event and in its last ones, so of a long piece the end is
+    looked at, and of a piece that ends within an event the end is kept for the next look.
+    """
 
-    __slots__ = ("_between", "_counts", "_marker", "_reader", "_tail")
+    __slots__ = ("_begun", "_counts", "_marker", "_tail")
 
     def __init__(self, protocol: str) -> None:
         self._counts = _Counts(protocol)
         self._marker = self._counts.format.marker
-        self._reader = _Reader(HELD)
-        self._between = True
+        self._begun = False
         self._tail = b""
 
     def see(self, data: bytes) -> None:
-        """Take notice of a piece; whole events without counts cost two searches."""
-        if self._between and data.endswith(_BLANK) and data.find(self._marker) < 0:
-            return
-        unread, events = self._reader.take(data)
-        self._between = self._reader.between
-        if unread:
-            self._tail = (self._tail + unread)[-TAIL:]
-            if self._marker in self._tail:
-                self._counts.take_last(self._tail)
-        elif self._tail:
-            self._tail = b""
-        at = events.find(self._marker)
-        if at >= 0:
-            self._look(events, at)
+        """Take notice of a piece; a short one of whole events without counts costs a search."""
+        if len(data) > WINDOW or self._tail or not data.endswith(_BLANK):
+            data = self._window(data)
+        if data.find(self._marker) >= 0:
+            self._look(data)
+        self._begun = True
 
-    def _look(self, events: bytes, at: int) -> None:
+    def _window(self, data: bytes) -> bytes:
+        """What is to be looked at when it is not just the piece."""
+        if not self._begun and len(data) > WINDOW:
+            self._look(data[:WINDOW])
+        whole = data.endswith(_BLANK)
+        data = data[-WINDOW:] if len(data) >= WINDOW else (self._tail + data)[-WINDOW:]
+        self._tail = b"" if whole else data
+        return data
+
+    def _look(self, events: bytes) -> None:
         """Read the lines with a marker, which are whole documents nearly always."""
+        at = events.find(self._marker)
         while at >= 0:
             start = events.rfind(b"\n", 0, at) + 1
             end = events.find(b"\n", at)
@@ -244,28 +266,26 @@ class StreamWatcher:
             at = events.find(self._marker, end)
 
     def _look_closely(self, events: bytes) -> None:
-        for event in self._reader.split(events):
-            if event.data is not None and event.data.find(self._marker) >= 0:
-                self._counts.take(event.data)
+        """Read what is spread over several lines, has lost its beginning, or has no end yet."""
+        for raw in _BETWEEN.split(events):
+            if raw.find(self._marker) >= 0:
+                data = parse_event(raw).data
+                if data is None or not self._counts.take(data):
+                    self._counts.take_last(raw)
 
     @property
     def usage(self) -> Usage:
-        """The counts so far; the last event counts without its blank line, too."""
-        if not self._between:
-            unfinished = self._reader.unfinished
-            at = unfinished.find(self._marker)
-            if at >= 0:
-                self._look(unfinished, at)
+        """The counts so far."""
         return self._counts.usage()
 
 
 class GzipWatcher:
-    """Unpacks for another watcher; what cannot be unpacked is seen no more."""
+    """Unpacks for a watcher of its own; what cannot be unpacked is seen no more."""
 
     __slots__ = ("_gunzip", "_inner")
 
-    def __init__(self, inner: Watcher) -> None:
-        self._inner = inner
+    def __init__(self, protocol: str) -> None:
+        self._inner = Watcher(protocol, unpacked=True)
         self._gunzip: Gunzip | None = Gunzip(UNPACKED)
         self._gunzip.per_feed(UNPACKED)
 

@@ -220,7 +220,7 @@ async def _traffic(port: int, begin: int, end: int) -> None:
 
 
 def _sums(daemon: Daemon) -> dict[str, Sums]:
-    path = state_file(str(daemon.config), {"HOME": str(daemon.folder)})
+    path = state_file(str(daemon.config), {"XDG_STATE_HOME": str(daemon.folder / "state")})
     with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         return {str(line.names[0]): line.sums for line in report(connection, ["provider"])}
 

@@ -97,7 +97,7 @@ class LedgerTests(EndToEndCase):
         return await self.run_daemon("\n".join([*lines, more]))
 
     def file(self, daemon: Daemon) -> Path:
-        return state_file(str(daemon.config), {"HOME": str(daemon.folder)})
+        return state_file(str(daemon.config), {"XDG_STATE_HOME": str(daemon.folder / "state")})
 
     def read(self, daemon: Daemon, *by: str) -> dict[tuple[str, ...], Sums]:
         if not self.file(daemon).exists():
@@ -151,7 +151,7 @@ class LedgerTests(EndToEndCase):
 
     def usage(self, daemon: Daemon) -> Any:
         command = [str(Path(sys.executable).with_name("llmux")), "usage", "--json", "--config", str(daemon.config)]
-        environ = {"HOME": str(daemon.folder), "PATH": ""}
+        environ = {"XDG_STATE_HOME": str(daemon.folder / "state"), "PATH": ""}
         return json.loads(subprocess.run(command, env=environ, capture_output=True, check=True, timeout=30).stdout)
 
     async def test_errorsAndAbortsAreCountedForWhatTheyAre(self) -> None:

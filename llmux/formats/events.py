@@ -38,8 +38,7 @@ ErrorKind = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Struct, frozen=True, gc=False):
     """Token counts of one answer; `None` means that nobody said (TRANSLATION 3.5).
 
     `input` is everything the model read, cached or not; `output` includes reasoning.

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from llmux.config.secret import Secret
 from llmux.errors import HTTPProblem
 from llmux.formats.events import Usage
-from llmux.headers import RawHeaders, media_type
 from llmux.peers.ledger import Ledger
 from llmux.peers.tries import Answer
-from llmux.rewrite.media import encoding, is_gzip
 from llmux.routing.decision import RoutingDecision
-from llmux.usage import watcher
+from llmux.usage import NOTHING, StreamWatcher, Watcher
 from llmux.web.tally import Tally
 from llmux.web.vigil import Vigil
 
@@ -27,10 +25,10 @@ class Counting(Protocol):
     def usage(self) -> Usage: ...
 
 
-class Watching(Counting, Protocol):
-    """Whoever reads them off the bytes."""
+class Settled(NamedTuple):
+    """Counts that do not change any more."""
 
-    def see(self, data: bytes) -> None: ...
+    usage: Usage
 
 
 class Answering(Protocol):
@@ -50,28 +48,20 @@ class Account:
     """One request. `began` is when it was there as a whole, `first` when the first byte of its answer came; seconds.
 
     `see` is to be called with each piece of the answer as it came. `counting` is whoever knows the token counts.
-    `failed` is set for an answer that told an error in its last words. A `with` statement closes it.
+    `failed` is set for an answer that told an error in its last words, `overhead` when there is an answer: the seconds
+    until then that were not waited for providers. A `with` statement closes it.
     """
 
-    __slots__ = (
-        "_accounts",
-        "_request",
-        "_vigil",
-        "_watching",
-        "began",
-        "client_key",
-        "counting",
-        "credential",
-        "decision",
-        "failed",
-        "first",
-        "generates",
-        "model",
-        "overhead",
-        "pieces",
-        "provider",
-        "stream",
-    )
+    # Not set before they are needed: these are most of what an account would cost.
+    credential: Secret | None = None
+    failed = False
+    overhead = -1.0
+    first = 0.0
+    pieces = 0
+    stream: Vigil | None = None
+    counting: Counting | None = None
+    _watcher: Watcher | StreamWatcher | None = None
+    _vigil: Vigil | None = None
 
     def __init__(
         self,
@@ -82,40 +72,28 @@ class Account:
         request: Answering,
         generates: bool,
     ) -> None:
+        self._accounts = accounts
         self.began = began
         self.decision = decision
         self.client_key = client_key
+        self._request = request
         self.generates = generates
         self.provider = decision.provider or ""
         self.model = decision.resolved_model
-        self.credential: Secret | None = None
-        self.failed = False
-        self.overhead = -1.0
-        self.first = 0.0
-        self.pieces = 0
-        self.stream: Vigil | None = None
-        self.counting: Counting | None = None
-        self._accounts = accounts
-        self._request = request
-        self._watching: Watching | None = None
-        self._vigil: Vigil | None = None
 
     def answered(self, answer: Answer, vigil: Vigil | None) -> None:
         """A provider's answer is about to go to the client; `vigil` watches over it if it is a stream."""
         self.provider = answer.provider.config.name
         self.model = answer.attempt.candidate.model
         self.credential = answer.credential.key
-        self.overhead = max(0.0, self._accounts.seconds() - self.began - answer.waited)
+        self.overhead = self._accounts.seconds() - self.began - answer.waited
         self.stream = vigil
 
-    def watch(
-        self, protocol: str, status: int, headers: RawHeaders, vigil: Vigil | None = None
-    ) -> Callable[[bytes], None]:
+    def watch(self, protocol: str, status: int, vigil: Vigil | None = None) -> Callable[[bytes], None]:
         """Read an answer of this format as it passes, and let `vigil` see it; gives what is to see every piece."""
         self._vigil = vigil
         if status < 400 and self.generates:
-            stream = media_type(headers) == b"text/event-stream"
-            self.counting = self._watching = watcher(protocol, stream, is_gzip(encoding(headers)))
+            self.counting = self._watcher = Watcher(protocol) if vigil is None else StreamWatcher(protocol)
         return self.see
 
     def see(self, data: bytes) -> None:
@@ -125,13 +103,13 @@ class Account:
         self.pieces += 1
         if self._vigil is not None:
             self._vigil.see(data)
-        if self._watching is not None:
-            self._watching.see(data)
+        if self._watcher is not None:
+            self._watcher.see(data)
 
     @property
     def usage(self) -> Usage:
         """The token counts as far as they were told."""
-        return Usage() if self.counting is None else self.counting.usage
+        return NOTHING if self.counting is None else self.counting.usage
 
     def __enter__(self) -> Account:
         """Close it at the end of a `with` statement."""
@@ -164,8 +142,11 @@ class Accounts:
             status = CLIENT_GONE if request.gone else 500
         failed = not aborted and (account.failed or request.broken or status >= 400)
         now = self.seconds()
-        route_type = account.decision.route_type.value
-        usage = None if account.counting is None else account.counting.usage
+        route_type: str = account.decision.route_type._value_
+        usage = None
+        if account.counting is not None:
+            usage = account.counting.usage
+            account.counting = Settled(usage)
         first_byte = max(0.0, account.first - account.began) if account.pieces and status < 400 else None
         if self._ledger is not None and account.generates:
             self._ledger.add(

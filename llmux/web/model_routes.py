@@ -189,7 +189,7 @@ class ModelRoutingWrapper:
 
         def answering(status: int, method: bytes, fields: RawHeaders) -> tuple[RawHeaders, GunzipTransform | None]:
             self.journal.answering(entry, "upstream", decision.resolved_model)
-            account.watch(match.route.protocol or "", status, fields)
+            account.watch(match.route.protocol or "", status)
             return gunzip_transform(status, method, fields)
 
         try:
@@ -313,7 +313,7 @@ class ModelRoutingWrapper:
             )
             account.counting = translated
             return translated
-        watch = account.watch(call.protocol, head.status, head.headers, vigil)
+        watch = account.watch(call.protocol, head.status, vigil)
         headers, transform = response_transform(
             head.status,
             request.method,
