@@ -15,7 +15,7 @@ from llmux.peers.endpoints import COUNT, GENERATE, gemini_path, provider_path
 from llmux.peers.generation import Generation, Provider
 from llmux.rewrite.model import ModelRewriter
 from llmux.rewrite.thinking import Thinking, apply_thinking
-from llmux.rewrite.untagging import untag_request
+from llmux.rewrite.untagging import holds_foreign_calls, untag_request
 from llmux.routing.decision import Attempt, RoutingDecision
 from llmux.routing.suffix import interpret
 from llmux.routing.wildcard import matches
@@ -65,7 +65,8 @@ def native_request(
     if attempt.suffix and call.verb == GENERATE and call.protocol != "completions":
         body = apply_thinking(body, call.protocol, thinking(attempt.suffix), capabilities(provider, name))
     if call.verb == GENERATE or call.verb == COUNT:
-        body = untag_request(body, call.protocol, signs_calls(provider, name))
+        signs = call.protocol == "gemini" and holds_foreign_calls(body) and signs_calls(provider, name)
+        body = untag_request(body, call.protocol, signs)
     changed = body is not call.body and body != call.body
     sent, plain = body, True
     if not changed and call.encoded is not None:
@@ -127,8 +128,6 @@ def thinking(suffix: str) -> Thinking | None:
 
 def signs_calls(provider: Provider, model: str) -> bool:
     """Whether a model refuses calls without a signature (TRANSLATION 2.5, `signature_required`)."""
-    if provider.config.kind != "gemini":
-        return False
     entries = [(entry.name, entry.capabilities) for entry in provider.config.models]
     return known_capabilities("gemini", model, provider.config.capabilities, entries).signature_required
 

@@ -19,6 +19,7 @@ from llmux.rewrite.splice import Edit, literal, removals, splice_json
 _TAG, _TAG_BASE64 = b'"llmux:1:', b'"bGxtdXg6MT'
 _FOREIGN_CALLS = (b'"toolu_', b'"call_')
 _FOREIGN_TO_ANTHROPIC = b'"call_'
+_TAIL = 1024 * 1024
 _THINKING = frozenset((b"thinking",))
 _FOREIGN_IDS = ("toolu_", "call_")
 _LISTS: Mapping[str, tuple[bytes, bytes]] = {
@@ -44,11 +45,18 @@ def untag_request(body: Buffer, protocol: str, signs_calls: bool = False) -> Buf
     when the calls whose results are sent are another vendor's, since they would have to follow a thinking block of its
     own (TRANSLATION 2.6).
     """
-    if protocol not in _LISTS or not (
-        _concerned(body, protocol, signs_calls) or (protocol == "anthropic" and _FOREIGN_TO_ANTHROPIC in body)
-    ):
+    if protocol not in _LISTS:
+        return body
+    # Only the last messages matter to the budget, and every search of a long body costs milliseconds.
+    budget = protocol == "anthropic" and body.find(_FOREIGN_TO_ANTHROPIC, max(0, len(body) - _TAIL)) >= 0
+    if not budget and not _concerned(body, protocol, signs_calls):
         return body
     return splice_json(body, lambda text: _edits(text, protocol, signs_calls))
+
+
+def holds_foreign_calls(body: Buffer) -> bool:
+    """Whether calls in a Gemini body may be another vendor's, so that `signs_calls` matters."""
+    return any(mark in body for mark in _FOREIGN_CALLS)
 
 
 def _edits(text: Buffer, protocol: str, signs_calls: bool) -> list[Edit]:
@@ -81,7 +89,7 @@ def _edits(text: Buffer, protocol: str, signs_calls: bool) -> list[Edit]:
 def _concerned(text: Buffer, protocol: str, signs_calls: bool) -> bool:
     if protocol != "gemini":
         return _TAG in text
-    return _TAG_BASE64 in text or (signs_calls and any(mark in text for mark in _FOREIGN_CALLS))
+    return _TAG_BASE64 in text or (signs_calls and holds_foreign_calls(text))
 
 
 def _list_edits(
