@@ -137,7 +137,7 @@ class _Counts:
         if type(raw) is dict and raw:
             self.raw = self.format.merge(self.raw, raw)
 
-    def usage(self) -> Usage:
+    def told(self) -> Usage:
         return self.format.read(self.raw) if self.raw else NOTHING
 
 
@@ -170,15 +170,14 @@ class Watcher:
             first = data.lstrip(_NO_BEGINNING)[:1]
             if not first:
                 return
-            watching = self._watching = self._chosen(first)
+            if first in (b"{", b"["):
+                watching = BodyWatcher(self._protocol)
+            elif first == b"\x1f" and not self._unpacked:  # once: there are files that unpack to themselves
+                watching = GzipWatcher(self._protocol)
+            else:
+                watching = StreamWatcher(self._protocol)
+            self._watching = watching
         watching.see(data)
-
-    def _chosen(self, first: bytes) -> Watching:
-        if first in (b"{", b"["):
-            return BodyWatcher(self._protocol)
-        if first == b"\x1f" and not self._unpacked:  # once: there are files that unpack to themselves
-            return GzipWatcher(self._protocol)
-        return StreamWatcher(self._protocol)
 
     @property
     def usage(self) -> Usage:
@@ -186,13 +185,13 @@ class Watcher:
         return NOTHING if self._watching is None else self._watching.usage
 
 
-class BodyWatcher:
+class BodyWatcher(_Counts):
     """Watches one JSON document, or Gemini's streamed array; of one beyond 256 kB it keeps the tail."""
 
-    __slots__ = ("_counts", "_looked_at", "_pieces", "_size", "_whole")
+    __slots__ = ("_looked_at", "_pieces", "_size", "_whole")
 
     def __init__(self, protocol: str) -> None:
-        self._counts = _Counts(protocol)
+        super().__init__(protocol)
         self._pieces: list[bytes] = []
         self._size = 0
         self._looked_at = 0
@@ -212,25 +211,22 @@ class BodyWatcher:
         """The counts, when all of the body was seen."""
         if self._looked_at != self._size:
             self._looked_at = self._size
-            counts = self._counts
             body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-            if body.find(counts.format.marker) >= 0 and not (
-                self._whole and (counts.take(body) or counts.take_array(body))
-            ):
-                counts.take_last(body)
-        return self._counts.usage()
+            if not (self._whole and (self.take(body) or self.take_array(body))):
+                self.take_last(body)
+        return self.told()
 
 
-class StreamWatcher:
+class StreamWatcher(_Counts):
     """Watches an event stream. Counts stand in its first event and in its last ones, so of a long piece the end is
     looked at, and of a piece that ends within an event the end is kept for the next look.
     """
 
-    __slots__ = ("_begun", "_counts", "_marker", "_tail")
+    __slots__ = ("_begun", "_marker", "_tail")
 
     def __init__(self, protocol: str) -> None:
-        self._counts = _Counts(protocol)
-        self._marker = self._counts.format.marker
+        super().__init__(protocol)
+        self._marker = self.format.marker
         self._begun = False
         self._tail = b""
 
@@ -260,7 +256,7 @@ class StreamWatcher:
             if end < 0:
                 end = len(events)
             line = events[start:end]
-            if line[:5] != b"data:" or not self._counts.take(line[5:]):
+            if line[:5] != b"data:" or not self.take(line[5:]):
                 self._look_closely(events)
                 return
             at = events.find(self._marker, end)
@@ -270,13 +266,13 @@ class StreamWatcher:
         for raw in _BETWEEN.split(events):
             if raw.find(self._marker) >= 0:
                 data = parse_event(raw).data
-                if data is None or not self._counts.take(data):
-                    self._counts.take_last(raw)
+                if data is None or not self.take(data):
+                    self.take_last(raw)
 
     @property
     def usage(self) -> Usage:
         """The counts so far."""
-        return self._counts.usage()
+        return self.told()
 
 
 class GzipWatcher:

@@ -17,7 +17,7 @@ from llmux.config.model import UsageConfig
 from llmux.config.secret import Secret
 from llmux.formats.events import Usage
 from llmux.peers import store as store_module
-from llmux.peers.ledger import MOST_ROWS_A_WRITE, MOST_TOKENS, NEW_NAMES_A_DAY, Ledger
+from llmux.peers.ledger import MOST, MOST_ROWS_A_WRITE, NEW_NAMES_A_DAY, Ledger
 from llmux.peers.names import LONGEST, OTHER, BoundedNames
 from llmux.peers.store import Store, opened
 from llmux.peers.usage_table import ADD, FORGET, Sums, report
@@ -98,7 +98,7 @@ class SummingTests(SynchronousTestCase):
         for _ in range(3):
             add(self.ledger, usage=Usage(input=1 << 53, output=0), first_byte=-5.0)
         row = self.rows()[0]
-        self.assertEqual((row[10], row[16]), (3 * MOST_TOKENS, 0))
+        self.assertEqual((row[10], row[16]), (MOST, 0))
 
     def test_madeUpNamesCannotFillTheDisk(self) -> None:
         for number in range(3 * NEW_NAMES_A_DAY):

@@ -312,6 +312,13 @@ class RouteTests(TestCase):
         self.assertEqual(values(found["llmux_requests"]), {("_total", "LOCAL_PROVIDER", "local", "gpt-9", "499"): 1})
         self.assertEqual(values(found["llmux_client_aborts"]), {("_total",): 1})
 
+    async def test_whatCannotBeCountedIsAnsweredAllTheSame(self) -> None:
+        self.start()
+        self.patch(Tally, "add", None)
+        self.assertEqual((await self.chat()).status, 200)
+        self.assertEqual((await self.chat("unknown-1")).status, 503)
+        self.assertEqual(len(self.flushLoggedErrors(TypeError)), 2)
+
     async def test_aReloadIsSeen(self) -> None:
         self.start()
         self.harness.save({"providers": [provider(self.local, "gpt-7")]})

@@ -21,7 +21,7 @@ WRITE_SECONDS = 1.0
 MOST_ROWS_A_WRITE = 2_000
 NEW_NAMES_A_DAY = 200
 MOST_NAMES = 5_000
-MOST_TOKENS = 10**12  # of one answer: a provider may say anything
+MOST = 1 << 52  # what a provider says may be absurd, and the file adds it up in 64 bits
 DAY = 86400  # seconds
 
 
@@ -102,11 +102,11 @@ class Ledger:
             row[2] += 1
         if usage is not None and (usage.input is not None or usage.output is not None):
             row[3] += 1
-            row[4] += tokens(usage.input)
-            row[5] += tokens(usage.cache_read)
-            row[6] += tokens(usage.cache_write)
-            row[7] += tokens(usage.output)
-            row[8] += tokens(usage.reasoning)
+            row[4] += usage.input or 0
+            row[5] += usage.cache_read or 0
+            row[6] += usage.cache_write or 0
+            row[7] += usage.output or 0
+            row[8] += usage.reasoning or 0
         if first_byte is not None:
             microseconds = max(0, int(first_byte * 1_000_000))
             row[9] += 1
@@ -130,7 +130,9 @@ class Ledger:
             day, route_type, provider, model, key, client_key = place
             credential = "" if key is None else str(key)
             client = "" if client_key is None else mask(client_key)
-            self._store.write(ADD, (date(day), route_type, provider, model, credential, client, *row))
+            self._store.write(
+                ADD, (date(day), route_type, provider, model, credential, client, *(min(value, MOST) for value in row))
+            )
 
     def close(self) -> None:
         """Hand over what is left, before the store is closed."""
@@ -138,11 +140,6 @@ class Ledger:
             self._timer.cancel()
             self._timer = None
         self._hand_over(len(self._rows))
-
-
-def tokens(told: int | None) -> int:
-    """A count as it is added up."""
-    return min(told, MOST_TOKENS) if told else 0
 
 
 def date(day: int) -> str:

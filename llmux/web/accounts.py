@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple, Protocol
 
+from twisted.logger import Logger
+
 from llmux.config.secret import Secret
 from llmux.errors import HTTPProblem
 from llmux.formats.events import Usage
@@ -52,6 +54,7 @@ class Account:
     until then that were not waited for providers. A `with` statement closes it.
     """
 
+    log = Logger()
     # Not set before they are needed: these are most of what an account would cost.
     credential: Secret | None = None
     failed = False
@@ -118,7 +121,11 @@ class Account:
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         """The request is over; a problem that was raised has the status that is yet to be sent."""
         status = error.status if isinstance(error, HTTPProblem) else self._request.status
-        self._accounts.close(self, status, self._request)
+        try:
+            self._accounts.close(self, status, self._request)
+        except Exception:
+            # The client's answer, which may yet have to be written, is worth more than its account (HOSTILE 2, rule 15).
+            self.log.failure("while counting a request")
 
 
 class Accounts:
