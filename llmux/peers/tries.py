@@ -68,7 +68,7 @@ class Tries:
     """What went wrong so far for a request, and which of it the client should read in the end.
 
     `patience` is how long the client waits for the head of an answer, in seconds from `began` on; `asked_at` is when
-    the latest try was sent, of `sent`.
+    the latest try was sent, of `sent`. `waited` are the seconds that were spent on waiting for providers.
     """
 
     call: ModelCall

@@ -124,7 +124,7 @@ class Account:
         try:
             self._accounts.close(self, status, self._request)
         except Exception:
-            # The client's answer, which may yet have to be written, is worth more than its account (HOSTILE 2, rule 15).
+            # The client's answer may yet have to be written, and is worth more than its account (HOSTILE 2, rule 15).
             self.log.failure("while counting a request")
 
 
