@@ -121,6 +121,20 @@ class BrokenStreams(EndToEndCase):
                 self.assertIn(b"content-length: 100", head.lower(), name)
                 self.assertEqual(body, b"only this", name)
 
+    async def test_aStreamThatEndsWithItsConnectionNeedsItsFormatsLastWords(self) -> None:
+        daemon = await self.begin()
+        for name in ("local", "mapped", "credits"):
+            for whole in (True, False):
+                client, seen = await self.ask_for(daemon, name)
+                events = list(EVENTS[ROUTES[name][2]]("own"))
+                head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
+                seen.write(head + b"".join(events if whole else events[:-1]))
+                await client.until(b"lo from")
+                seen.close()
+                await client.until(b"0\r\n\r\n") if whole else await client.end(name)
+                self.assertEqual(client.data.endswith(b"\r\n0\r\n\r\n"), whole, f"{name}: {client.data[-200:]!r}")
+        self.assertEqual(daemon.log.count("was cut: cut: the stream ended without its format's last words"), 4)
+
     async def test_anAnswerThatEndsWithItsConnectionIsBrokenByAReset(self) -> None:
         daemon = await self.begin()
         for name in ("local", "credits", "passthrough"):

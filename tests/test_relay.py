@@ -76,6 +76,17 @@ class RelayTests(SynchronousTestCase):
     def outcome(self, relay: Relay) -> Outcome:
         return self.successResultOf(relay.done)
 
+    def test_anEndThatNobodyBelievesIsACut(self) -> None:
+        for whole in (True, False):
+            relay, client, peer = self.begin(whole=lambda whole=whole: whole)
+            peer.says(b"5\r\nhello\r\n0\r\n\r\n")
+            outcome = self.outcome(relay)
+            self.assertEqual(client.sent, b"hello")
+            self.assertEqual(
+                (outcome.complete, client.finished, client.broken), (True, [], 0) if whole else (False, None, 1)
+            )
+            self.assertEqual(outcome.failure is None, whole)
+
     def test_aWholeAnswerIsFinished(self) -> None:
         relay, client, peer = self.begin()
         peer.says(b"5\r\nhello\r\n")

@@ -7,7 +7,7 @@ from typing import Any, cast
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.web.vigil import Vigil, Watch
+from llmux.web.vigil import Vigil, Watch, over_stream
 from llmux.wire.request import Request
 
 
@@ -51,6 +51,28 @@ class EndTests(SynchronousTestCase):
         ):
             watching = vigil(protocol, b'data: {"text":' + text + b"}\n\n", last)
             self.assertEqual((watching.ended_in_error, watching.ended_well), (False, True), protocol)
+
+
+class StreamTests(SynchronousTestCase):
+    def over(self, protocol: str, *headers: tuple[bytes, bytes], status: int = 200, **more: Any) -> bool:
+        request = cast(Request, FakeRequest())
+        return (
+            over_stream(protocol, request, status, [(b"content-type", b"text/event-stream"), *headers], **more)
+            is not None
+        )
+
+    def test_everyStreamOfAKnownFormatHasAVigil(self) -> None:
+        self.assertTrue(self.over("anthropic"))
+        self.assertFalse(self.over(""))
+        self.assertFalse(self.over("chat", status=500))
+        self.assertIsNone(
+            over_stream("chat", cast(Request, FakeRequest()), 200, [(b"Content-Type", b"application/json")])
+        )
+
+    def test_aCompressedOneOnlyWhenItIsTranslated(self) -> None:
+        gzip = (b"Content-Encoding", b"gzip")
+        self.assertFalse(self.over("chat", gzip))
+        self.assertTrue(self.over("chat", gzip, translated=True))
 
 
 class SilenceTests(SynchronousTestCase):

@@ -28,6 +28,7 @@ _ORDER = {level: rank for rank, level in enumerate((*LEVELS.values(), LogLevel.c
 _AT_ONCE = _ORDER[LogLevel.warn]
 _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b", "\x00": "\\x00"})
 _LEFT_OUT = frozenset(("message", "time", "format", "isError", "system"))
+_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
 _encode = msgspec.json.Encoder().encode
 _seconds: tuple[int, str] = (-1, "")
 
@@ -76,11 +77,10 @@ def json_line(event: LogEvent) -> str:
         "message": message(event),
     }
     for key, value in event.items():
-        if not key.startswith("log_") and key not in _LEFT_OUT:
-            record[key] = value if isinstance(value, str | int | float | bool | None) else str(value)
-    trace = _traceback(event)
-    if trace:
-        record["traceback"] = trace
+        if key not in _LEFT_OUT and not key.startswith("log_"):
+            record[key] = value if type(value) in _AS_THEY_ARE else str(value)
+    if "log_failure" in event:
+        record["traceback"] = _traceback(event)
     try:
         return _encode(record).decode() + "\n"
     except (UnicodeEncodeError, OverflowError):

@@ -64,7 +64,7 @@ class Account:
     stream: Vigil | None = None
     counting: Counting | None = None
     _watcher: Watcher | StreamWatcher | None = None
-    _vigil: Vigil | None = None
+    vigil: Vigil | None = None
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class Account:
 
     def watch(self, protocol: str, status: int, vigil: Vigil | None = None) -> Callable[[bytes], None]:
         """Read an answer of this format as it passes, and let `vigil` see it; gives what is to see every piece."""
-        self._vigil = vigil
+        self.vigil = vigil
         if status < 400 and self.generates:
             self.counting = self._watcher = Watcher(protocol) if vigil is None else StreamWatcher(protocol)
         return self.see
@@ -104,10 +104,14 @@ class Account:
         if not self.pieces:
             self.first = self._accounts.seconds()
         self.pieces += 1
-        if self._vigil is not None:
-            self._vigil.see(data)
+        if self.vigil is not None:
+            self.vigil.see(data)
         if self._watcher is not None:
             self._watcher.see(data)
+
+    def whole(self) -> bool:
+        """Whether the answer ended as its format says, as far as anybody knows."""
+        return self.vigil is None or self.vigil.ended_well
 
     @property
     def usage(self) -> Usage:

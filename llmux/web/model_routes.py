@@ -26,7 +26,7 @@ from llmux.formats.count import encode_count
 from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import Format
-from llmux.headers import RawHeaders, for_changed_body, from_provider, media_type
+from llmux.headers import RawHeaders, for_changed_body, from_provider
 from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
 from llmux.peers.executor import Executor, bound
@@ -36,7 +36,6 @@ from llmux.peers.tries import Answer, ProviderUnreachable
 from llmux.rewrite.amp_shape import ToolNames
 from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
-from llmux.rewrite.media import encoding
 from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
 from llmux.routing.extractor import ModelExtractor
@@ -50,10 +49,10 @@ from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
 from llmux.web.translated import TranslatedAnswer
 from llmux.web.verbs import wanted
-from llmux.web.vigil import Vigil, Watch
+from llmux.web.vigil import Vigil, Watch, over_stream
 from llmux.wire.body import BodyLost, BodyTooLarge
 from llmux.wire.outgoing import UpstreamFailure
-from llmux.wire.relay import Relay
+from llmux.wire.relay import NO_LAST_WORDS, Outcome, Relay
 from llmux.wire.request import Request
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn}
@@ -186,14 +185,15 @@ class ModelRoutingWrapper:
         cors = cors_headers(generation.config.cors_origins, request.header(b"origin"))
         said = self._said(decision, "upstream", decision.resolved_model)
         entry.provider = account.provider = "upstream"
+        protocol = match.route.protocol or ""
 
         def answering(status: int, method: bytes, fields: RawHeaders) -> tuple[RawHeaders, GunzipTransform | None]:
             self.journal.answering(entry, "upstream", decision.resolved_model)
-            account.watch(match.route.protocol or "", status)
+            account.watch(protocol, status, over_stream(protocol, request, status, fields))
             return gunzip_transform(status, method, fields)
 
         try:
-            await self._passthrough.forward(
+            outcome = await self._passthrough.forward(
                 request,
                 generation,
                 target=match.route.credits_prefix.encode() + request.uri,
@@ -203,11 +203,14 @@ class ModelRoutingWrapper:
                 extra=[*said, _IDENTICAL, *cors],
                 edit=answering,
                 watch=account.see,
+                whole=account.whole,
             )
         except HTTPProblem as problem:
             if isinstance(problem.__cause__, UpstreamFailure) and not problem.__cause__.sent:
                 self._lasting.credits.refund()
             raise told(problem, said) from problem.__cause__
+        if outcome is not None:
+            self._ended(entry, account, account.vigil, outcome)
 
     def _said(self, decision: RoutingDecision, provider: str, model: str, story: str = "") -> RawHeaders:
         """The headers that tell the client what happened; `story` is what was tried in vain."""
@@ -245,7 +248,15 @@ class ModelRoutingWrapper:
         except RequestRefused as problem:
             raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
         self.journal.answering(entry, answer.provider.config.name, answer.attempt.model, answer.story)
-        vigil = self._vigil(request, call, answer)
+        head = answer.head
+        vigil = over_stream(
+            call.protocol,
+            request,
+            head.status,
+            head.headers,
+            translated=answer.translation is not None,
+            untouchable=head.length is not None,
+        )
         account.answered(answer, vigil)
         if call.capture is not None:
             answer.exchange = call.capture.provider_side(answer.exchange, answer.head)
@@ -263,35 +274,27 @@ class ModelRoutingWrapper:
                 self.watch.end(vigil)
         if isinstance(relaying, TranslatedAnswer) and relaying.vault_entries:
             self._lasting.vault.put(call.client_key, relaying.vault_entries)
-        failure = ""
         if outcome.failure is not None and not outcome.client_gone:
-            failure = str(outcome.failure)
             self._executor.died(answer, outcome.failure)
-        if outcome.complete and vigil is not None and vigil.ping is None and not vigil.ended_well:
-            failure = "the stream ended without its format's last words"
+        self._ended(entry, account, vigil, outcome)
+
+    def _ended(self, entry: Entry, account: Account, vigil: Vigil | None, outcome: Outcome) -> None:
+        """Take down how an answer ended; `vigil` is who watched over a stream."""
+        failure = str(outcome.failure) if outcome.failure is not None and not outcome.client_gone else ""
         if vigil is not None and vigil.ping is None:
             account.failed = vigil.ended_in_error
+            if outcome.complete and not vigil.ended_well:
+                failure = NO_LAST_WORDS
         if failure:
             account.failed = True
             entry.failure = failure
             self.watch.cut += 1
             self._executor.log.warn(
                 "{provider}: the answer for {model} was cut: {failure}",
-                provider=answer.provider.config.name,
-                model=answer.attempt.model,
+                provider=account.provider,
+                model=account.model,
                 failure=failure,
             )
-
-    def _vigil(self, request: Request, call: ModelCall, answer: Answer) -> Vigil | None:
-        """Somebody to watch over the answer if it is a stream."""
-        head = answer.head
-        if head.status >= 400 or call.verb == COUNT or media_type(head.headers) != b"text/event-stream":
-            return None
-        if answer.translation is not None:
-            return Vigil(call.protocol, request)
-        if encoding(head.headers):
-            return None  # neither can its end be read nor anything be put into it
-        return Vigil(call.protocol, request, untouchable=head.length is not None)
 
     def _relay(
         self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None, account: Account
@@ -314,6 +317,7 @@ class ModelRoutingWrapper:
             account.counting = translated
             return translated
         watch = account.watch(call.protocol, head.status, vigil)
+        whole = account.whole if head.until_close else None
         headers, transform = response_transform(
             head.status,
             request.method,
@@ -327,7 +331,7 @@ class ModelRoutingWrapper:
         if transform is None:
             said.append(_SPLICED if answer.changed else _IDENTICAL)
             request.start(head.status, headers + said, head.reason or None)
-            return Relay(answer.exchange, request, None, watch)
+            return Relay(answer.exchange, request, None, watch, whole=whole)
         settled = transform
 
         def finished(final: RawHeaders) -> RawHeaders:
@@ -349,7 +353,7 @@ class ModelRoutingWrapper:
 
         late = LateHead(request, head.status, head.reason, transform, finished, instead)
         late.settle()
-        return Relay(answer.exchange, late, transform, watch, last_words)
+        return Relay(answer.exchange, late, transform, watch, last_words, whole)
 
     def _log_decision(self, decision: RoutingDecision, request: Request) -> None:
         level = LEVELS[decision.route_type.level]

@@ -18,7 +18,7 @@ from llmux.wire.body import RequestBody
 from llmux.wire.exchange import Exchange
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.pool import Pool
-from llmux.wire.relay import Relay
+from llmux.wire.relay import Outcome, Relay
 from llmux.wire.request import Request
 from llmux.wire.response_head import ResponseHead
 from llmux.wire.tunnel import join
@@ -54,11 +54,13 @@ class Passthrough:
         extra: RawHeaders | None = None,
         edit: Edit = gunzip_transform,
         watch: Callable[[bytes], None] | None = None,
-    ) -> None:
-        """One request and its answer; raises HTTPProblem when the upstream gives no answer.
+        whole: Callable[[], bool] | None = None,
+    ) -> Outcome | None:
+        """One request and its answer, and how that ended; raises HTTPProblem when the upstream gives no answer.
 
         `headers` stand for the request's own when its body was changed, `extra` are headers of ours for the answer,
-        `edit` chooses the transform of its body, `watch` sees every piece of it as it came.
+        `edit` chooses the transform of its body, `watch` sees every piece of it as it came, and `whole` is asked at its
+        end where the framing cannot tell.
         """
         upstream = generation.upstream
         if upstream is None:
@@ -88,9 +90,12 @@ class Passthrough:
             raise upstream_failed() from failure
         if head.status == 101:
             await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
-            return
+            return None
         answer = redacted(exchange, head.status, secrets)
-        await self._answer(request, answer, head, from_upstream(head.headers, secrets), extra or [], edit, watch)
+        if not head.until_close:
+            whole = None
+        headers = from_upstream(head.headers, secrets)
+        return await self._answer(request, answer, head, headers, extra or [], edit, watch, whole)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
         # A body that is still under way could not be told from the bytes of the new protocol.
@@ -105,17 +110,18 @@ class Passthrough:
         extra: RawHeaders,
         edit: Edit,
         watch: Callable[[bytes], None] | None,
-    ) -> None:
+        whole: Callable[[], bool] | None,
+    ) -> Outcome:
         headers, transform = edit(head.status, request.method, headers)
         if transform is None:
             request.start(head.status, headers + extra, head.reason or None)
-            relay = Relay(exchange, request, None, watch)
+            relay = Relay(exchange, request, None, watch, whole=whole)
         else:
             late = LateHead(
                 request, head.status, head.reason, transform, lambda settled: settled + extra, upstream_failed
             )
             late.settle()
-            relay = Relay(exchange, late, transform, watch)
+            relay = Relay(exchange, late, transform, watch, whole=whole)
         outcome = await relay.done
         if outcome.failure is not None and not outcome.client_gone:
             self.log.warn(
@@ -124,6 +130,7 @@ class Passthrough:
                 path=request.uri.partition(b"?")[0].decode("latin-1"),
                 problem=str(outcome.failure),
             )
+        return outcome
 
     async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders) -> None:
         """Join both connections after the upstream's 101 (DESIGN D-41)."""

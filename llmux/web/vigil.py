@@ -13,6 +13,8 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from llmux.headers import RawHeaders, media_type
+from llmux.rewrite.media import encoding
 from llmux.wire.request import Request
 
 PINGS: Mapping[str, bytes] = {
@@ -109,6 +111,27 @@ class Vigil:
             return PINGS[self._protocol] if self._protocol == "gemini" else _FIRST
         end = self._before[-3:] + self._last[-4:]
         return PINGS[self._protocol] if end.endswith(_BOUNDARIES) else b""
+
+
+def over_stream(
+    protocol: str,
+    request: Request,
+    status: int,
+    headers: RawHeaders,
+    *,
+    translated: bool = False,
+    untouchable: bool = False,
+) -> Vigil | None:
+    """Somebody to watch over an answer with these headers if it is a stream of a known format.
+
+    The provider's own stream is left alone when it is compressed: its end cannot be read. `untouchable` concerns it,
+    too, and not one that is `translated` here.
+    """
+    if status >= 400 or protocol not in PINGS or media_type(headers) != b"text/event-stream":
+        return None
+    if translated:
+        return Vigil(protocol, request)
+    return None if encoding(headers) else Vigil(protocol, request, untouchable=untouchable)
 
 
 class Watch:

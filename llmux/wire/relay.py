@@ -12,6 +12,7 @@ from twisted.logger import Logger
 from llmux.headers import RawHeaders
 from llmux.wire.outgoing import Receiver, UpstreamFailure
 
+NO_LAST_WORDS = "the stream ended without its format's last words"
 # Fields that a recipient could mistake for its own framing, routing, authority or content (RFC 9110 6.5.1).
 _NO_TRAILER = frozenset(
     b"authorization cache-control connection content-encoding content-length content-range content-type cookie host"
@@ -79,11 +80,13 @@ class Relay:
     """Gives an exchange's body to a client whose answer has begun.
 
     The identity transform is None. `watch` sees every piece as it came from the upstream; if it raises, it sees no
-    more, and the client notices nothing. `last_words` may return bytes to send before an answer is cut off (DESIGN
-    D-49). A client that leaves aborts the upstream in the same turn. `done` fires once and does not fail.
+    more, and the client notices nothing. `whole` is asked at the end of an answer whose framing cannot tell a cut from
+    an end; if it says no, the client sees a cut (HOSTILE rule 5). `last_words` may return bytes to send before an
+    answer is cut off (DESIGN D-49). A client that leaves aborts the upstream in the same turn. `done` fires once and
+    does not fail.
     """
 
-    __slots__ = ("_exchange", "_last_words", "_over", "_received", "_request", "_transform", "_watch", "done")
+    __slots__ = ("_exchange", "_last_words", "_over", "_received", "_request", "_transform", "_watch", "_whole", "done")
     log = Logger()
 
     def __init__(
@@ -93,6 +96,7 @@ class Relay:
         transform: Transform | None = None,
         watch: Callable[[bytes], None] | None = None,
         last_words: Callable[[UpstreamFailure], bytes] | None = None,
+        whole: Callable[[], bool] | None = None,
     ) -> None:
         self.done: Deferred[Outcome] = Deferred()
         self._exchange = exchange
@@ -100,6 +104,7 @@ class Relay:
         self._transform = transform
         self._watch = watch
         self._last_words = last_words
+        self._whole = whole
         self._received = 0
         self._over = False
         request.when_gone(self._client_gone)
@@ -123,6 +128,9 @@ class Relay:
 
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the answer."""
+        if self._whole is not None and not self._whole():
+            self.failed(UpstreamFailure("cut", NO_LAST_WORDS, sent=True, answered=True))
+            return
         if self._transform is not None:
             try:
                 rest = self._transform.close()
@@ -184,5 +192,5 @@ class Relay:
     def _end(
         self, *, complete: bool = False, client_gone: bool = False, failure: UpstreamFailure | None = None
     ) -> None:
-        self._transform = self._watch = self._last_words = None
+        self._transform = self._watch = self._last_words = self._whole = None
         self.done.callback(Outcome(complete, client_gone, failure, self._received))

@@ -44,6 +44,11 @@ class ResponseHead:
     chunked: bool = False
     persistent: bool = True
 
+    @property
+    def until_close(self) -> bool:
+        """Whether only the connection's end tells where the body ends: nobody can tell that from a cut."""
+        return self.has_body and not self.chunked and self.length is None
+
 
 def find_head(received: bytes | bytearray, searched: int = 0) -> int:
     """Return where the first head in `received` ends, or -1 if more bytes are needed; `searched` were seen before.
