@@ -109,7 +109,10 @@ class ShippedFilesTests(SynchronousTestCase):
         root = compose((ETC / "llmux.yaml").read_text(), "f", Ledger("f"))
         others = {"host", "port", "tls", "disable-cooling", "openai-compatibility", "generative-language-api-key"}
         native = {key for key in _SCHEMA if key not in others and not key.startswith("amp-")}
-        self.assertEqual(set(root.entries), {key for key in native if not key.endswith("-api-key")})
+        shown = {key for key in native if not key.endswith("-api-key")}
+        # Off unless it names a folder, so that the example can only show it in a comment.
+        self.assertEqual(set(root.entries), shown - {"capture"})
+        self.assertIn("\n# capture:", (ETC / "llmux.yaml").read_text())
         sections: dict[str, Timeouts | Limits | Streaming] = {
             "timeouts": Timeouts(),
             "limits": Limits(),
