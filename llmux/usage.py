@@ -99,9 +99,10 @@ class _Counts:
     def take(self, data: bytes) -> bool:
         """Read one JSON object; False for what is none, and then nothing is known."""
         try:
-            self._note(self.format.decode(data))
+            document = self.format.decode(data)
         except (msgspec.MsgspecError, RecursionError, ValueError):
             return False
+        self._note(document)
         return True
 
     def take_array(self, data: bytes) -> bool:
@@ -171,8 +172,9 @@ class Watcher:
             if not first:
                 return
             if first in (b"{", b"["):
-                watching = BodyWatcher(self._protocol)
-            elif first == b"\x1f" and not self._unpacked:  # once: there are files that unpack to themselves
+                self._watching = BodyWatcher(self._protocol, data)
+                return
+            if first == b"\x1f" and not self._unpacked:  # once: there are files that unpack to themselves
                 watching = GzipWatcher(self._protocol)
             else:
                 watching = StreamWatcher(self._protocol)
@@ -190,10 +192,10 @@ class BodyWatcher(_Counts):
 
     __slots__ = ("_looked_at", "_pieces", "_size", "_whole")
 
-    def __init__(self, protocol: str) -> None:
+    def __init__(self, protocol: str, first: bytes) -> None:
         super().__init__(protocol)
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._pieces = [first]
+        self._size = len(first)
         self._looked_at = 0
         self._whole = True
 
