@@ -30,6 +30,7 @@ setup(
     extras_require={
         "dev": [
             "hypothesis>=6.150",
+            "httptools>=0.6",
             "coverage>=7",
             "mypy>=2.4",
             "mypy-zope>=1.0.17",

@@ -37,6 +37,10 @@ data: {{"model":"own-1", this is no JSON
 
 data: ["own-1",{{"model":"own-1"}}]
 
+data: {{"type":"response.completed","finishReason":"STOP"}}
+
+data: {{"type":"message_stop"}}
+
 data: [DONE]
 
 """

@@ -41,6 +41,19 @@ class EndTests(SynchronousTestCase):
             watching = vigil(protocol, b"data: {}\n\n", last)
             self.assertTrue(watching.ended_in_error, protocol)
 
+    def test_lastWordsAreFoundInPiecesOfAnySize(self) -> None:
+        for protocol, last in (
+            ("anthropic", b'event: message_stop\ndata: {"type":"message_stop"}\n\n'),
+            ("chat", b"data: [DONE]\n\n"),
+            ("responses", b'data: {"type":"response.completed","response":{"output":"' + b"x" * 900 + b'"}}\n\n'),
+            ("gemini", b'data: {"candidates":[{"finishReason":"STOP"}],"x":"' + b"x" * 900 + b'"}\r\n\r\n'),
+        ):
+            stream = b'data: {"text":"' + b"y" * 700 + b'"}\n\n'
+            for size in (1, 2, 7, 60, 255, 256, 257, 5000):
+                for text, whole in ((stream + last, True), (stream * 9, False)):
+                    watching = vigil(protocol, *(text[at : at + size] for at in range(0, len(text), size)))
+                    self.assertEqual(watching.ended_well, whole, f"{protocol}, {size}")
+
     def test_textAboutFailuresIsNone(self) -> None:
         text = b'"\\"type\\":\\"response.failed\\" error"'
         for protocol, last in (

@@ -36,6 +36,7 @@ _ERRORS = (b'"error"', b"event: error")
 _FAILED = re.compile(rb'"type"\s*:\s*"(?:response\.failed|error)"')
 _IN_ANY_PIECE = frozenset(("responses", "gemini"))
 _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
+_SEAM, _TAIL = 32, 256  # bytes: more than any last words have; more than the events that say them, mostly
 _FIRST = b": keep-alive\n\n"  # before the first event a comment: nobody takes it for the message's beginning
 
 
@@ -79,10 +80,13 @@ class Vigil:
     def see(self, data: bytes) -> None:
         """Take note of a piece as it came from the provider."""
         self.stirred = True
-        self._before, self._last = self._last, data
         if not self._early:
-            text = self._before[-32:] + data
+            text = self._before[-_SEAM:] + self._last[-_SEAM:] + data
             self._early = any(words in text for words in _LAST_WORDS[self._protocol])
+        if len(self._last) < _TAIL:
+            self._last += data  # pieces may be single bytes
+        else:
+            self._before, self._last = self._last, data
 
     @property
     def ended_well(self) -> bool:
