@@ -17,6 +17,7 @@ FLOORS = {
     "rewrite": 0,
     "formats": 0,
     "client_keys": 0,
+    "effort": 0,
     "headers": 0,
     "targets": 0,
     "errors": 0,

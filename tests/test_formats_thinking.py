@@ -6,8 +6,9 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from llmux.effort import EFFORTS, LADDER
 from llmux.formats import thinking
-from llmux.formats.capabilities import EFFORTS, default_capabilities, merge
+from llmux.formats.capabilities import default_capabilities, merge
 from llmux.formats.neutral import (
     Call,
     Format,
@@ -39,7 +40,7 @@ class LadderTests(SynchronousTestCase):
 
     def test_effortToBudgetToEffortIsTheIdentity(self) -> None:
         for effort in EFFORTS:
-            self.assertEqual(thinking.effort_of(thinking.LADDER[effort]), effort)
+            self.assertEqual(thinking.effort_of(LADDER[effort]), effort)
 
     def test_aBudgetBetweenTwoStepsIsTheHigherOne(self) -> None:
         for budget, effort in ((1, "minimal"), (2048, "medium"), (10000, "high"), (31999, "xhigh"), (10**9, "max")):

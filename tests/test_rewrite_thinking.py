@@ -7,7 +7,8 @@ from typing import Any
 
 from twisted.trial import unittest
 
-from llmux.rewrite.thinking import LADDER, Thinking, apply_thinking, supported_effort
+from llmux.effort import LADDER
+from llmux.rewrite.thinking import Thinking, apply_thinking, supported_effort
 
 OFF, AUTO = Thinking("off"), Thinking("auto")
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
+from llmux.effort import EFFORTS
 from llmux.formats.neutral import Format
 
-EFFORTS = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 THINKING = ("none", "budget", "adaptive", "effort", "level")
 _NO_SAMPLING_SINCE = "2026-10-21"
 

@@ -6,19 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Literal
 
-from llmux.formats.capabilities import EFFORTS, Capabilities
+from llmux.effort import EFFORTS, LADDER
+from llmux.formats.capabilities import Capabilities
 from llmux.formats.losses import Losses
 from llmux.formats.neutral import Reasoning, Request
 
-LADDER = {
-    "none": 0,
-    "minimal": 512,
-    "low": 1024,
-    "medium": 8192,
-    "high": 24576,
-    "xhigh": 32768,
-    "max": 128000,
-}
 DEFAULT = Reasoning()
 _LEAST_ANSWER = 1024
 _LEAST_BUDGET = 1024

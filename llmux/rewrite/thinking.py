@@ -10,16 +10,13 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from llmux.effort import EFFORTS, LADDER
 from llmux.rewrite.assignment import Assignments, assign
 from llmux.rewrite.spans import OBJECT, Buffer, Member, Object, ends, members, root
 from llmux.rewrite.splice import Edit, splice_json
 
-LADDER: Mapping[str, int] = MappingProxyType(
-    {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
-)
-_EFFORTS = tuple(LADDER)
 _DEFAULT_EFFORTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
-    {"anthropic": _EFFORTS[2:], "chat": _EFFORTS, "responses": _EFFORTS, "gemini": _EFFORTS[1:5]}
+    {"anthropic": EFFORTS[2:], "chat": EFFORTS, "responses": EFFORTS, "gemini": EFFORTS[1:5]}
 )
 _GEMINI_BUDGET_MAX = 32768
 _SMALLEST_BUDGET = 1024
@@ -55,11 +52,11 @@ class Thinking:
 
 def supported_effort(effort: str, supported: Sequence[str]) -> str:
     """The effort itself, else the highest supported one below it, else the lowest (TRANSLATION 2.6)."""
-    ranked = [name for name in _EFFORTS if name in supported]
+    ranked = [name for name in EFFORTS if name in supported]
     if not ranked:
         return effort
-    rank = _EFFORTS.index(effort)
-    below = [name for name in ranked if _EFFORTS.index(name) <= rank]
+    rank = EFFORTS.index(effort)
+    below = [name for name in ranked if EFFORTS.index(name) <= rank]
     return below[-1] if below else ranked[0]
 
 

@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Literal, NamedTuple
 
-LADDER: Mapping[str, int] = MappingProxyType(
-    {"none": 0, "minimal": 512, "low": 1024, "medium": 8192, "high": 24576, "xhigh": 32768, "max": 128000}
-)
-"""Tokens per level, rising (DESIGN D-48)."""
+from llmux.effort import EFFORTS, LADDER
 
-LEVELS = ("minimal", "low", "medium", "high", "xhigh", "max")
+LEVELS = EFFORTS[1:]
 AUTOMATIC = -1
 LARGEST_BUDGET = 2**63 - 1
 
