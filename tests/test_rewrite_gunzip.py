@@ -6,8 +6,9 @@ import gzip
 
 from twisted.trial import unittest
 
+from llmux.headers import media_type
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge, gunzip, plain_request, request_headers
-from llmux.rewrite.media import Form, encoding, is_json, media_type, sniff, value
+from llmux.rewrite.media import Form, encoding, is_json, sniff, value
 
 
 class GunzipTests(unittest.SynchronousTestCase):

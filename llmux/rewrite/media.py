@@ -28,12 +28,6 @@ def value(headers: RawHeaders, name: bytes) -> bytes | None:
     return b", ".join(found) if found else None
 
 
-def media_type(headers: RawHeaders) -> bytes:
-    """The media type in lower case without parameters; b"" when the header is missing or blank."""
-    content_type = next((content for key, content in headers if key.lower() == b"content-type"), b"")
-    return content_type.partition(b";")[0].strip().lower()
-
-
 def is_json(media: bytes) -> bool:
     """Whether a media type names JSON (SPEC R-RJ-5)."""
     return media == b"application/json" or media.endswith(b"+json")

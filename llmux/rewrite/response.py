@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from llmux.headers import RawHeaders
+from llmux.headers import RawHeaders, media_type
 from llmux.rewrite.amp_shape import ShapeFixes, ToolNames
 from llmux.rewrite.answer import AnswerEditor
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
@@ -15,7 +15,6 @@ from llmux.rewrite.media import (
     encoding,
     is_gzip,
     is_json,
-    media_type,
     sized_headers,
     sniff,
     value,
