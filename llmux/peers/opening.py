@@ -13,10 +13,9 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from llmux.headers import RawHeaders
-from llmux.peers.saved import Exchange
+from llmux.peers.saved import Exchange, HeldExchange
 from llmux.rewrite.sse import EventReader
-from llmux.wire.outgoing import Receiver, UpstreamFailure
-from llmux.wire.response_head import ResponseHead
+from llmux.wire.outgoing import UpstreamFailure
 
 _ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
@@ -33,7 +32,7 @@ class Disguised(NamedTuple):
     body: bytes
 
 
-class Opening:
+class Opening(HeldExchange):
     """An exchange whose beginning was looked at; after that it is relayed like any other.
 
     `verdict` fires with None for an answer worth having or with Disguised, and fails with UpstreamFailure when the
@@ -41,17 +40,10 @@ class Opening:
     """
 
     def __init__(self, exchange: Exchange, stream: bool, clock: IReactorTime, seconds: float, most: int) -> None:
-        self.head: Deferred[ResponseHead] = exchange.head
+        super().__init__(exchange)
         self.verdict: Deferred[Disguised | None] = Deferred(lambda _: self.abort())
-        self._exchange = exchange
         self._reader = EventReader() if stream else None
         self._most = most
-        self._held: list[bytes] = []
-        self._size = 0
-        self._end: RawHeaders | None = None
-        self._failure: UpstreamFailure | None = None
-        self._receiver: Receiver | None = None
-        self._paused = False
         self._timer: IDelayedCall | None = clock.callLater(seconds, self._settle, None)
         exchange.relay(self)
 
@@ -60,7 +52,7 @@ class Opening:
         if self._receiver is not None:
             self._receiver.data(data)
             return
-        self._held.append(data)
+        self._pieces.append(data)
         self._size += len(data)
         if self._timer is None:
             return
@@ -73,7 +65,7 @@ class Opening:
     def _look(self, data: bytes) -> Disguised | None:
         """What the answer turns out to be; settles at once when it is a good one."""
         if self._reader is None:
-            prefix = b"".join(self._held)
+            prefix = b"".join(self._pieces)
             if _ERROR_BODY.match(prefix):
                 return disguised(prefix)
             if len(prefix) >= BODY_PREFIX:
@@ -122,31 +114,6 @@ class Opening:
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
-
-    def relay(self, receiver: Receiver) -> None:
-        """Hand everything to `receiver`: what was held at once, the rest as it comes."""
-        held, self._held = self._held, []
-        self._receiver = receiver
-        for piece in held:
-            receiver.data(piece)
-            if self._receiver is None:
-                return
-        if self._failure is not None:
-            receiver.failed(self._failure)
-        elif self._end is not None:
-            receiver.end(self._end)
-        elif not self._paused:
-            self._exchange.resume()
-
-    def pause(self) -> None:
-        """Stop reading the answer."""
-        self._paused = True
-        self._exchange.pause()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self._paused = False
-        self._exchange.resume()
 
     def abort(self) -> None:
         """Give the answer up."""

@@ -30,15 +30,14 @@ class Exchange(Protocol):
     def abort(self) -> None: ...
 
 
-class SavedExchange:
-    """An error answer whose body was read, up to a bound in bytes and time; `relay` gives all of it, once.
+class HeldExchange:
+    """An exchange whose beginning is kept until `relay` gives all of it to a receiver, once, and the rest as it comes.
 
-    What is longer, or comes later, waits on its connection until it is relayed. `give_up` closes that connection and
-    keeps what was read.
+    Whoever derives from it takes the pieces and the end.
     """
 
-    def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
-        self.head = exchange.head
+    def __init__(self, exchange: Exchange) -> None:
+        self.head: Deferred[ResponseHead] = exchange.head
         self._exchange = exchange
         self._pieces: list[bytes] = []
         self._size = 0
@@ -46,6 +45,48 @@ class SavedExchange:
         self._failure: UpstreamFailure | None = None
         self._receiver: Receiver | None = None
         self._paused = False
+
+    @property
+    def _over(self) -> bool:
+        return self._end is not None or self._failure is not None
+
+    def relay(self, receiver: Receiver) -> None:
+        """Hand everything to `receiver`: what was held at once; an answer that broke off fails after it."""
+        self._receiver = receiver
+        pieces, self._pieces = self._pieces, []
+        for piece in pieces:
+            receiver.data(piece)
+            if self._receiver is None:
+                return
+        if self._failure is not None:
+            receiver.failed(self._failure)
+        elif self._end is not None:
+            receiver.end(self._end)
+        elif not self._paused:
+            self._exchange.resume()
+
+    def pause(self) -> None:
+        """Stop reading the answer."""
+        self._paused = True
+        if not self._over:
+            self._exchange.pause()
+
+    def resume(self) -> None:
+        """Go on after `pause`."""
+        self._paused = False
+        if not self._over:
+            self._exchange.resume()
+
+
+class SavedExchange(HeldExchange):
+    """An error answer whose body was read, up to a bound in bytes and time; `relay` gives all of it, once.
+
+    What is longer, or comes later, waits on its connection until it is relayed. `give_up` closes that connection and
+    keeps what was read.
+    """
+
+    def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
+        super().__init__(exchange)
         self._done: Deferred[None] = Deferred()
         self._timer = clock.callLater(ERROR_SECONDS, self._wait)
 
@@ -93,42 +134,11 @@ class SavedExchange:
         if not self._done.called:
             self._done.callback(None)
 
-    @property
-    def _over(self) -> bool:
-        return self._end is not None or self._failure is not None
-
     def give_up(self) -> None:
         """Read no further: a body that is not complete by now ends where it is."""
         if not self._over:
             self._exchange.abort()
             self._failure = UpstreamFailure("cut", "an error body that was not read to its end", answered=True)
-
-    def relay(self, receiver: Receiver) -> None:
-        """Give the body to the client after all; an incomplete one fails at its end."""
-        self._receiver = receiver
-        pieces, self._pieces = self._pieces, []
-        for piece in pieces:
-            receiver.data(piece)
-            if self._receiver is None:
-                return
-        if self._failure is not None:
-            receiver.failed(self._failure)
-        elif self._end is not None:
-            receiver.end(self._end)
-        elif not self._paused:
-            self._exchange.resume()
-
-    def pause(self) -> None:
-        """Stop reading what is left."""
-        self._paused = True
-        if not self._over:
-            self._exchange.pause()
-
-    def resume(self) -> None:
-        """Go on after `pause`."""
-        self._paused = False
-        if not self._over:
-            self._exchange.resume()
 
     def abort(self) -> None:
         """Give the answer up."""
