@@ -213,7 +213,7 @@ class Face:
                 edit["edit"] = lambda status, method, headers: body_transform(
                     status, method, headers, lambda answer: remove_features(answer, features)
                 )
-        await self._passthrough.forward(
+        outcome = await self._passthrough.forward(
             request,
             generation,
             target=request.uri,
@@ -222,6 +222,13 @@ class Face:
             body=body,
             **edit,
         )
+        if outcome is not None and outcome.failure is not None and not outcome.client_gone:
+            self.log.warn(
+                "{method} {path}: the upstream's answer was cut: {problem}",
+                method=request.method.decode("latin-1"),
+                path=request.path.decode("latin-1"),
+                problem=str(outcome.failure),
+            )
 
     async def _credits_question(self, request: Request) -> bytes | bytearray | None:
         """Answer what a request cost that own keys served; any other question goes on with this body (DESIGN D-50)."""

@@ -122,15 +122,7 @@ class Passthrough:
             )
             late.settle()
             relay = Relay(exchange, late, transform, watch, whole=whole)
-        outcome = await relay.done
-        if outcome.failure is not None and not outcome.client_gone:
-            self.log.warn(
-                "{method} {path}: the upstream's answer was cut: {problem}",
-                method=request.method.decode("latin-1"),
-                path=request.uri.partition(b"?")[0].decode("latin-1"),
-                problem=str(outcome.failure),
-            )
-        return outcome
+        return await relay.done
 
     async def _tunnel(self, request: Request, exchange: Exchange, headers: RawHeaders) -> None:
         """Join both connections after the upstream's 101 (DESIGN D-41)."""
