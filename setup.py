@@ -22,7 +22,6 @@ setup(
     install_requires=[
         "twisted[tls]>=26.10",
         "klein>=24.8",
-        "treq>=26.7",
         "pyyaml>=6",
         "msgspec>=0.20",
         "prometheus_client>=0.22",
@@ -31,6 +30,7 @@ setup(
         "dev": [
             "hypothesis>=6.150",
             "httptools>=0.6",
+            "treq>=26.7",
             "coverage>=7",
             "mypy>=2.4",
             "mypy-zope>=1.0.17",

@@ -12,8 +12,10 @@ from collections.abc import Callable
 from random import Random
 from typing import Any
 
+import treq
 from twisted.internet.defer import gatherResults
 from twisted.internet.threads import deferToThread
+from twisted.web.http_headers import Headers
 
 from tests.end_to_end import Answer, EndToEndCase, Paused, eventually, received, request_bytes
 from tests.native_answers import TEXT, anthropic_events, script
@@ -67,8 +69,8 @@ class Load:
 class ReloadTests(EndToEndCase):
     async def health(self, daemon: Daemon) -> dict[str, Any]:
         """What /healthz says."""
-        answer = await self.ask(daemon.port, "/healthz")
-        told: dict[str, Any] = json.loads(answer.body)
+        answer = await treq.get(f"{daemon.url}/healthz", headers=Headers({"X-Api-Key": [KEY]}), persistent=False)
+        told: dict[str, Any] = await treq.json_content(answer)
         return told
 
     async def test_twoHundredRewritesUnderLoadLoseNoRequest(self) -> None:
