@@ -82,7 +82,7 @@ class CannotListen(Exception):
 class DaemonService(MultiService):
     """Listens, reloads and drains; `listen` comes before twistd starts the rest. Making one may raise CannotListen."""
 
-    log = Logger(namespace="llmux")
+    log = Logger()
 
     def __init__(
         self,

@@ -54,7 +54,7 @@ class Executor:
     `least_level` is the least important level that anybody reads: a record of each request that succeeded is debug.
     """
 
-    log = Logger(namespace="llmux.tries")
+    log = Logger()
 
     def __init__(
         self,

@@ -63,7 +63,7 @@ _IDENTICAL, _SPLICED, _TRANSLATED = ((b"x-llmux-body", how) for how in (b"identi
 class ModelRoutingWrapper:
     """Collects, cleans, peeks, decides, logs, and hands the request to the executor or to the upstream."""
 
-    log = Logger(namespace="llmux.decisions")
+    log = Logger()
 
     def __init__(
         self,
