@@ -13,7 +13,7 @@ run: .venv/installed
 	.venv/bin/twistd -n --pidfile= llmux $(if $(CONFIG),--config $(CONFIG))
 
 test: .venv/installed
-	.venv/bin/python -m twisted.trial tests
+	.venv/bin/python -m twisted.trial -j2 tests
 
 # BENCH passes options on: make bench BENCH='--profile full --rounds 3'
 bench: .venv/installed
