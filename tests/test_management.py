@@ -67,8 +67,9 @@ class Guards(ManagementCase):
             ([("Host", "192.168.0.9:8317"), key], 200),
             ([*LOCAL, ("Origin", "http://127.0.0.1:8317")], 200),
             ([*LOCAL, ("Sec-Fetch-Site", "same-origin")], 200),
-            ([("Host", "evil.example"), key], 403),
-            ([("Host", "127.0.0.1.evil.example"), key], 403),
+            ([("Host", "evil.example")], 403),
+            ([("Host", "127.0.0.1.evil.example"), ("x-api-key", "wrong")], 403),
+            ([("Host", "evil.example"), key, ("Origin", "http://other.example")], 403),
             ([*LOCAL, ("Origin", "http://evil.example")], 403),
             ([*LOCAL, ("Origin", "null")], 403),
             ([*LOCAL, ("Origin", "http://127.0.0.1:9999")], 403),
@@ -79,6 +80,17 @@ class Guards(ManagementCase):
             for path in ("/llmux/status", "/llmux/cooldowns", "/llmux/nothing"):
                 wanted = 404 if status == 200 and path == "/llmux/nothing" else status
                 self.assertEqual((await self.get(path, headers)).status, wanted, (path, headers))
+
+    async def test_whoShowsAKeyMayCallTheDaemonByAnyName(self) -> None:
+        self.start()
+        for path in ("/llmux/status", "/metrics"):
+            self.assertEqual((await self.get(path, [("Host", "llmux.internal:8317"), LOCAL[1]])).status, 200, path)
+        self.assertEqual((await self.get("/llmux/", [("Host", "llmux.internal:8317"), LOCAL[1]])).status, 403)
+
+    async def test_anOpenDaemonIsNotCalledByAnyName(self) -> None:
+        self.start(**{"api-keys": []})
+        for headers in ([("Host", "llmux.internal:8317")], [("Host", "llmux.internal:8317"), LOCAL[1]]):
+            self.assertEqual((await self.get("/metrics", headers)).status, 403)
 
     async def test_anOpenDaemonIsManagedFromThisMachineOnly(self) -> None:
         self.start(**{"api-keys": []})

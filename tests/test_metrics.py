@@ -233,7 +233,13 @@ class RouteTests(TestCase):
 
     async def test_itIsBehindTheGuardOfTheManagementPlane(self) -> None:
         self.start()
-        for headers, status in (([LOCAL], 401), ([KEY], 403), ([KEY, LOCAL], 200), ([("X-Api-Key", "x"), LOCAL], 401)):
+        for headers, status in (
+            ([LOCAL], 401),
+            ([], 403),
+            ([KEY], 200),
+            ([KEY, LOCAL], 200),
+            ([("X-Api-Key", "x"), LOCAL], 401),
+        ):
             answer = await self.harness.ask("GET", "/metrics", headers)
             self.assertEqual(answer.status, status, headers)
         answer = await self.harness.ask("POST", "/metrics", [KEY, LOCAL], b"")

@@ -1,7 +1,8 @@
 """The management plane below `/llmux/`: what the daemon is doing, and why it would decide as it does.
 
-It is on the one port, so it is guarded against pages that a browser was lured to: the Host must be an address or
-localhost, and a foreign Origin is refused (HOSTILE 2, rule 13).
+It is on the one port, so it is guarded against pages that a browser was lured to: a foreign Origin is refused, and a
+Host that is a name, which could be rebound to this machine, unless a client key is shown: no such page has one
+(HOSTILE 2, rule 13).
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ _NO_STORE = (b"Cache-Control", b"no-store")
 
 def admit_management(keys: ClientKeys, target: bytes, headers: RawHeaders, peer: str) -> None:
     """Raise the refusal for whoever may not manage: foreign pages, unknown clients, remote peers of an open daemon."""
-    admit_address(headers)
     identity = keys.identify(headers, target)
+    admit_address(headers, any_host=identity.access is Access.VALID)
     if identity.access is Access.OPEN:
         if not is_loopback(peer):
             raise problem(None, 403, "Access denied: without api-keys management is for loopback peers only")
@@ -39,8 +40,8 @@ def admit_management(keys: ClientKeys, target: bytes, headers: RawHeaders, peer:
         raise missing_key() if identity.access is Access.MISSING else invalid_key()
 
 
-def admit_address(headers: RawHeaders, form: bool = False) -> None:
-    """Raise the refusal for a Host that could be anybody's, and for pages of other origins.
+def admit_address(headers: RawHeaders, form: bool = False, any_host: bool = False) -> None:
+    """Raise the refusal for a Host that could be anybody's unless `any_host` will do, and for pages of other origins.
 
     A `form` of the status page has no origin to tell, since that page gives no referrers away: whoever permits that
     asks for the token of the page instead.
@@ -51,7 +52,11 @@ def admit_address(headers: RawHeaders, form: bool = False) -> None:
     foreign = origin is not None and origin.decode("latin-1").partition("://")[2] != host
     if form and origin == b"null":
         foreign = False
-    if not _is_address(host) or foreign or named.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin"):
+    if (
+        not (any_host or _is_address(host))
+        or foreign
+        or named.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
+    ):
         raise problem(None, 403, "Access denied: management needs a local Host and no foreign Origin")
 
 
