@@ -30,10 +30,11 @@ FULL = States(
     upstream_open=5,
     upstream_idle=2,
 )
-LABELS = ("route_type", "provider", "model", "status", "type", "reason", "state", "le")
+LABELS = ("route_type", "provider", "model", "outcome", "status", "type", "reason", "state", "le")
 KEY = ("X-Api-Key", CLIENT_KEY)
 LOCAL = ("Host", "127.0.0.1:8317")
 CHAT = "/v1/chat/completions"
+SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
 
 
 def add(tally: Tally, model: str = "opus-9", status: int = 200, **more: Any) -> None:
@@ -47,7 +48,14 @@ def filled() -> Tally:
     add(tally, status=502, first_byte=None, aborted=True)
     tally.overhead.observe(0.0002)
     tally.stream("own", 0.02, 3)
+    tally.passed_on("answered", 200)
     return tally
+
+
+def part_of_it(seen: Seen) -> None:
+    """Answer less than was announced."""
+    seen.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\npart")
+    seen.close()
 
 
 def scraped(tally: Tally, states: States = FULL, accept: str = "") -> dict[str, Metric]:
@@ -317,6 +325,48 @@ class RouteTests(TestCase):
         found = await self.metrics()
         self.assertEqual(values(found["llmux_requests"]), {("_total", "LOCAL_PROVIDER", "local", "gpt-9", "499"): 1})
         self.assertEqual(values(found["llmux_client_aborts"]), {("_total",): 1})
+
+    async def test_passthroughIsCountedByWhatBecameOfIt(self) -> None:
+        up = self.harness.server("up", lambda seen: seen.reply(404, b"no such thread"))
+        self.start(**{"upstream-url": "http://up"})
+        await self.harness.ask("GET", "/api/threads/1", [KEY])
+        await self.harness.ask("GET", "/api/threads/1", [KEY])
+        await self.harness.ask("GET", "/api/threads/1", [])
+        up.script = lambda seen: seen.cut()
+        await self.harness.ask("GET", "/api/user", [KEY])
+        up.script = part_of_it
+        await self.harness.ask("GET", "/api/user", [KEY])
+        pending: list[Seen] = []
+        up.script = pending.append
+        client = self.harness.client()
+        client.ask("GET", "/api/user", [KEY])
+        await self.harness.settled(lambda: bool(pending))
+        client.leave()
+        await self.harness.settled(lambda: not self.harness.daemon.server.busy)
+        found = await self.metrics()
+        self.assertEqual(
+            values(found["llmux_passthrough_requests"]),
+            {
+                ("_total", "answered", "404"): 2,
+                ("_total", "refused", "401"): 1,
+                ("_total", "failed", "502"): 1,
+                ("_total", "cut", "200"): 1,
+                ("_total", "left", "499"): 1,
+            },
+        )
+
+    async def test_aTunnelIsCountedWhenItIsOver(self) -> None:
+        up = self.harness.server("up", lambda seen: seen.write(SWITCHED))
+        self.start(**{"upstream-url": "http://up"})
+        client = self.harness.client()
+        client.ask("GET", "/actors/x", [KEY, ("Connection", "Upgrade"), ("Upgrade", "websocket")])
+        await self.harness.settled(lambda: self.harness.daemon.face._passthrough.tunnels == 1)
+        self.assertEqual(values((await self.metrics())["llmux_passthrough_requests"]), {})
+        client.leave()
+        await self.harness.settled(lambda: self.harness.daemon.face._passthrough.tunnels == 0)
+        self.assertEqual(len(up.requests), 1)
+        found = await self.metrics()
+        self.assertEqual(values(found["llmux_passthrough_requests"]), {("_total", "tunnel", "101"): 1})
 
     async def test_whatCannotBeCountedIsAnsweredAllTheSame(self) -> None:
         self.start()

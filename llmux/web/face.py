@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -32,7 +33,7 @@ from llmux.peers.served import ServedRequests
 from llmux.rewrite.features import remove_features
 from llmux.rewrite.response import body_transform
 from llmux.targets import names_an_authority, split_target
-from llmux.web.accounts import Accounts
+from llmux.web.accounts import CLIENT_GONE, Accounts
 from llmux.web.app import Handler, Site, make_app
 from llmux.web.cors import cors_headers
 from llmux.web.guards import Policy, admit, is_actors, lends_upstream_key
@@ -46,6 +47,7 @@ from llmux.web.routes import ROUTES, UNMATCHED, listing_handler
 from llmux.web.status_page import StatusPage
 from llmux.web.tally import Tally
 from llmux.wire.body import BodyLost, BodyTooLarge
+from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.pool import Pool
 from llmux.wire.request import Request
 from llmux.wire.server import HTTPServer
@@ -79,7 +81,7 @@ class Face:
         self._policy = policy(generation)
         self._served = ServedRequests()
         self._passthrough = Passthrough(pool, clock)
-        tally = Tally()
+        self._tally = tally = Tally()
         accounts = Accounts(lasting.ledger, tally, clock.seconds)
         self.models = ModelRoutingWrapper(
             executor, self._passthrough, lasting, self._served, clock, self._keepalive, accounts
@@ -196,6 +198,22 @@ class Face:
         await self.models.handle(request, match, self._admit(request, match), self.current)
 
     async def _proxy(self, request: Request, match: Match) -> None:
+        """Pass a request on, and count what became of it."""
+        outcome, status = "failed", 0
+        try:
+            outcome = await self._pass_on(request, match)
+        except HTTPProblem as refusal:
+            outcome = "failed" if isinstance(refusal.__cause__, UpstreamFailure) else "refused"
+            status = refusal.status
+            raise
+        except CancelledError:
+            outcome = "left"
+            raise
+        finally:
+            self._tally.passed_on(outcome, status or request.status or (CLIENT_GONE if request.gone else 500))
+
+    async def _pass_on(self, request: Request, match: Match) -> str:
+        """What became of a request: `answered` by the upstream, `local`, `tunnel`, `cut`, or `left` by its client."""
         generation = self.current
         identity = self._admit(request, match)
         if not generation.config.ampcode.credits.passthrough and (wants_upgrade(request) or is_actors(request.path)):
@@ -207,7 +225,7 @@ class Face:
             if question == _CREDITS_QUESTION:
                 body = await self._credits_question(request)
                 if body is None:
-                    return
+                    return "left" if request.gone else "local"
             elif question == _USER_QUESTION and generation.config.ampcode.strip_features:
                 features = generation.config.ampcode.strip_features
                 edit["edit"] = lambda status, method, headers: body_transform(
@@ -222,13 +240,19 @@ class Face:
             body=body,
             **edit,
         )
-        if outcome is not None and outcome.failure is not None and not outcome.client_gone:
-            self.log.warn(
-                "{method} {path}: the upstream's answer was cut: {problem}",
-                method=request.method.decode("latin-1"),
-                path=request.path.decode("latin-1"),
-                problem=str(outcome.failure),
-            )
+        if outcome is None:
+            return "tunnel"
+        if outcome.client_gone:
+            return "left"
+        if outcome.failure is None:
+            return "answered"
+        self.log.warn(
+            "{method} {path}: the upstream's answer was cut: {problem}",
+            method=request.method.decode("latin-1"),
+            path=request.path.decode("latin-1"),
+            problem=str(outcome.failure),
+        )
+        return "cut"
 
     async def _credits_question(self, request: Request) -> bytes | bytearray | None:
         """Answer what a request cost that own keys served; any other question goes on with this body (DESIGN D-50)."""

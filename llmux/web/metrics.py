@@ -91,6 +91,7 @@ class Snapshot(Collector):
         self._silences = {provider: histogram.copy() for provider, histogram in tally.silences.items()}
         self._overhead = tally.overhead.copy()
         self._aborted = tally.aborted
+        self._passthrough = dict(tally.passthrough)
         self._states = states
 
     def collect(self) -> Iterator[Metric]:
@@ -108,6 +109,12 @@ class Snapshot(Collector):
                 ((route_type, provider, model, str(status or "other")), count)
                 for (route_type, provider, model, status), count in self._requests.items()
             ),
+        )
+        yield _counter(
+            "llmux_passthrough_requests",
+            "Requests for the upstream itself that are over, by what became of them and the status.",
+            ("outcome", "status"),
+            (((outcome, str(status or "other")), count) for (outcome, status), count in self._passthrough.items()),
         )
         yield _counter(
             "llmux_tokens",

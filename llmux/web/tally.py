@@ -64,6 +64,7 @@ class Tally:
     silences: dict[str, Histogram] = field(default_factory=dict)
     overhead: Histogram = field(default_factory=lambda: Histogram(OVERHEADS))
     aborted: int = 0
+    passthrough: dict[tuple[str, int], int] = field(default_factory=dict)
     _names: BoundedNames = field(default_factory=lambda: BoundedNames(MOST_MODELS, MOST_UNSERVED))
 
     def add(
@@ -80,7 +81,7 @@ class Tally:
     ) -> None:
         """A request is over, or was `aborted` by its client; times are in seconds since it was there as a whole."""
         model = self._names.name(model, status < 400)
-        place = (route_type, provider, model, status if 100 <= status < 600 else 0)
+        place = (route_type, provider, model, _known(status))
         self.requests[place] = self.requests.get(place, 0) + 1
         traffic = self.traffic.get((provider, model))
         if traffic is None:
@@ -102,6 +103,11 @@ class Tally:
         if aborted:
             self.aborted += 1
 
+    def passed_on(self, outcome: str, status: int) -> None:
+        """A passthrough request is over; `outcome` is one of a few words."""
+        place = (outcome, _known(status))
+        self.passthrough[place] = self.passthrough.get(place, 0) + 1
+
     def stream(self, provider: str, gap: float, silence: float) -> None:
         """A stream is over: the mean time between its pieces, and its longest silence in whole seconds."""
         for histograms, bounds, value in ((self.gaps, GAPS, gap), (self.silences, SILENCES, silence)):
@@ -109,3 +115,8 @@ class Tally:
             if histogram is None:
                 histogram = histograms[provider] = Histogram(bounds)
             histogram.observe(value)
+
+
+def _known(status: int) -> int:
+    """A status, or 0 for what is none: upstreams may send any number."""
+    return status if 100 <= status < 600 else 0
