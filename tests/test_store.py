@@ -8,6 +8,7 @@ import sqlite3
 import tempfile
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -100,6 +101,17 @@ class Surviving(StoreCase):
         await one.close()
         await two.close()
         self.assertEqual(StoredCredits(self.store()).read("2026-09-21"), 3)
+
+    def test_twoProcessesMayMakeTheFileAtOnce(self) -> None:
+        def make(number: int) -> None:
+            together.wait()
+            opened(self.path.parent / f"{number}" / "s.sqlite").close()
+
+        with ThreadPoolExecutor(2) as threads:
+            for number in range(100):
+                together = threading.Barrier(2)
+                for made in [threads.submit(make, number) for _ in range(2)]:
+                    made.result(10)
 
     async def test_aCountNeverFallsBelowZero(self) -> None:
         store = self.store()
