@@ -118,7 +118,7 @@ class SummingTests(SynchronousTestCase):
             add(self.ledger)
             self.clock.advance(86_400)
         forgotten = [parameters for statement, parameters in self.paper.written if statement == FORGET]
-        self.assertEqual(forgotten, [("2025-12-02",), ("2025-12-03",)])
+        self.assertEqual([first for first, *_ in forgotten], ["2025-12-02", "2025-12-03"])
 
     def test_aLedgerThatIsSwitchedOffCountsNothing(self) -> None:
         self.ledger.configure(UsageConfig(enabled=False))
@@ -261,6 +261,25 @@ class FileTests(TestCase):
         add(self.ledger)
         await self.stop()
         self.assertEqual([names[0] for names in self.sums("day")], ["2027-02-05", "2027-02-06"])
+
+    async def test_aClockThatIsFarAheadForADayCostsNoHistory(self) -> None:
+        self.start()
+        for days in (1, 5_000, -5_000, 1, 1):
+            add(self.ledger)
+            self.clock.advance(1.0)
+            self.clock.rightNow += days * 86_400
+        await self.stop()
+        counted = [names[0] for names in self.sums("day")]
+        self.assertEqual(counted, ["2026-01-01", "2026-01-02", "2026-01-03", "2039-09-11"])
+
+    async def test_whatIsOldAfterAnIdleYearIsForgottenADayLater(self) -> None:
+        self.start()
+        for days in (5_000, 1, 1):
+            add(self.ledger)
+            self.clock.advance(1.0)
+            self.clock.rightNow += days * 86_400
+        await self.stop()
+        self.assertEqual([names[0] for names in self.sums("day")], ["2039-09-10", "2039-09-11"])
 
 
 class Telling:

@@ -70,7 +70,8 @@ class Ledger:
     def _begin_day(self) -> None:
         self._today = today = int(self._clock.seconds()) // DAY
         self._names.renew()
-        self._store.write(FORGET, (date(today - self._retention_days),))
+        days = self._retention_days
+        self._store.write(FORGET, (date(today - days), f"-{days - 1} days", date(today)))
 
     def add(
         self,

@@ -41,7 +41,9 @@ _UPDATES = ", ".join(
 )
 TABLE = f"CREATE TABLE usage ({', '.join(_COLUMNS)}, PRIMARY KEY ({', '.join(KEYS)})) WITHOUT ROWID"
 ADD = f"INSERT INTO usage VALUES ({', '.join('?' * len(_COLUMNS))}) ON CONFLICT DO UPDATE SET {_UPDATES}"
-FORGET = "DELETE FROM usage WHERE day < ?"
+# Takes a day, a modifier as `-400 days`, and today. What is old is so by the last day before today that was counted,
+# too: a clock that is far ahead for a day must not cost the history.
+FORGET = "DELETE FROM usage WHERE day < ? AND day < (SELECT date(max(day), ?) FROM usage WHERE day < ?)"
 
 DIMENSIONS: Mapping[str, str] = {
     "model": "model",

@@ -240,9 +240,10 @@ class Journal:
         number = int(now // HOUR)
         if number == self._current.number:
             return self._current
-        # Future ones are left over from a clock that was set back.
-        self._hours = {old: each for old, each in self._hours.items() if number - HOURS < old <= number}
         self._current = self._hours.setdefault(number, Hour(number))
+        # Those that were begun first go, whatever their number: a clock may be far ahead for a moment.
+        while len(self._hours) > 2 * HOURS:
+            del self._hours[next(iter(self._hours))]
         return self._current
 
     def newest(self, count: int = KEPT) -> list[Entry]:
