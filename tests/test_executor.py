@@ -372,7 +372,7 @@ class Leaving(ExecutorCase):
         never: Deferred[Any] = Deferred()
         calling = Calling({"providers": providers("a", kind="anthropic")})
         self.calling = calling
-        calling.executor._in_thread = lambda *arguments: never
+        calling.executor.in_thread = lambda *arguments: never
         asked = self.ask(body={"messages": [{"role": "user", "content": "x" * 300_000}]})
         self.check(asked)
         self.assertEqual(calling.sent, [])

@@ -1,4 +1,4 @@
-"""A million tokens are translated while another stream is under way, and that stream goes on."""
+"""A million tokens are translated, or answered, while another stream is under way, and that stream goes on."""
 
 from __future__ import annotations
 
@@ -132,6 +132,14 @@ class LongConversationTests(EndToEndCase):
     async def test_norDoTheyWhenTheirTokensAreCounted(self) -> None:
         answer = b'{"totalTokens": 1000000}'
         self.assertLess(await self.gap("gemini", answer, "/v1/messages/count_tokens"), LONGEST_GAP)
+
+    async def test_norDoesAnAnswerOfThatSize(self) -> None:
+        rows = [{"number": number, "text": _WORDS} for number in range(BYTES // 2 // len(_WORDS.encode()))]
+        function = {"name": "write", "arguments": json.dumps({"rows": rows}, ensure_ascii=False)}
+        message = {"role": "assistant", "tool_calls": [{"id": "call_1", "type": "function", "function": function}]}
+        choice = {"index": 0, "message": message, "finish_reason": "tool_calls"}
+        answer = json.dumps({"id": "chatcmpl-1", "model": "big", "choices": [choice]}, ensure_ascii=False).encode()
+        self.assertLess(await self.gap("openai", answer), LONGEST_GAP)
 
     async def test_aStreamKeepsNothingOfTheConversationThatItAnswers(self) -> None:
         paused = Paused()

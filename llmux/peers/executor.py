@@ -52,6 +52,7 @@ class Executor:
     """Tries candidates; `send` puts a request on the wire and `demo` answers for the built-in provider.
 
     `least_level` is the least important level that anybody reads: a record of each request that succeeded is debug.
+    `in_thread` does some work in a thread.
     """
 
     log = Logger()
@@ -72,7 +73,7 @@ class Executor:
         self._vault = vault
         self._sessions = sessions
         self._clock = clock
-        self._in_thread = in_thread
+        self.in_thread = in_thread
         self.least_level = LogLevel.debug
         self.failed_tries: dict[tuple[str, str], int] = {}
 
@@ -274,7 +275,7 @@ class Executor:
         """Do some work on the call's body, for a long one in a thread: other streams must go on meanwhile."""
         if len(call.body) < LONG_BODY:
             return work(*args, **kwargs)
-        done: T = await self._in_thread(work, *args, **kwargs)
+        done: T = await self.in_thread(work, *args, **kwargs)
         return done
 
     async def count(self, call: ModelCall) -> tuple[int, Attempt, bool]:

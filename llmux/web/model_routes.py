@@ -311,6 +311,7 @@ class ModelRoutingWrapper:
                 [*from_provider(head.headers, answer.secrets), *answer.advice],
                 [*said, _TRANSLATED],
                 call.generation.config.limits.response,
+                self._executor.in_thread,
                 vigil,
                 account.see,
             )

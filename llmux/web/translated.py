@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.logger import Logger
+from twisted.python.failure import Failure
 
 from llmux.formats import failures
 from llmux.formats.answer import Answer as Translated
 from llmux.formats.answer import StreamFolder, error_answer, translate_response
 from llmux.formats.events import Error, Usage
+from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.stream import Sink, Source, StreamTranslator
 from llmux.formats.vaulting import Entry
 from llmux.headers import RawHeaders, media_type
@@ -40,6 +43,7 @@ class TranslatedAnswer:
 
     The head leaves when the first event is known, so that a provider that fails at once still gets a real status
     (TRANSLATION 2.1.6). When a stream fails later, its error is written and the connection is cut (DESIGN D-49).
+    `in_thread` translates a long body that cannot leave before its end, since other streams must go on meanwhile.
     """
 
     log = Logger()
@@ -53,6 +57,7 @@ class TranslatedAnswer:
         headers: RawHeaders,
         said: RawHeaders,
         limit: int,
+        in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
         vigil: Vigil | None = None,
         watch: Callable[[bytes], None] | None = None,
     ) -> None:
@@ -65,7 +70,10 @@ class TranslatedAnswer:
         self._headers = [header for header in headers if header[0].lower() not in _DESCRIBES_THE_OLD_BODY]
         self._said = said
         self._limit = limit
+        self._in_thread = in_thread
         self._received = 0
+        self._held = 0
+        self._holds = True
         self._over = False
         self._gunzip = Gunzip(limit) if is_gzip(encoding(head.headers)) else None
         self._body = bytearray()
@@ -95,6 +103,7 @@ class TranslatedAnswer:
             source: Source = "sse" if streamed else "json"
             sink: Sink = "array" if translation.array else "sse"
             self._stream = StreamTranslator(translation.upstream, translation.client, translation.ctx, source, sink)
+            self._holds = source == "json"
             if self._vigil is not None:
                 self._vigil.ping = self._stream.ping
         elif streamed:
@@ -115,6 +124,8 @@ class TranslatedAnswer:
             except (BadGzip, TooLarge):
                 self._give_up(failures.NOT_JSON)
                 return
+        if self._holds:
+            self._held += len(data)
         if self._stream is not None:
             self._write(self._stream.feed(data))
         elif self._folder is not None:
@@ -128,29 +139,45 @@ class TranslatedAnswer:
         """Take the end of the provider's body."""
         if self._over:
             return
-        if self._stream is not None:
-            stream = self._stream
-            self._write(stream.close())
-            if not self._over:
-                self._keep(stream.vault_entries)
-                self._start()
-                self._request.finish()
-                self._end(complete=True)
-            return
-        translation = self._translation
-        if self._folder is not None:
-            answer = self._folder.close()
+        if self._held < LONG_BODY:
+            self._finish(self._rest())
         else:
-            answer = translate_response(
-                self._head.status,
-                self._head.headers,
-                bytes(self._body),
-                translation.upstream,
-                translation.client,
-                translation.ctx,
-            )
-        self._respond(answer)
-        self._end(complete=True)
+            self._in_thread(self._rest).addCallbacks(self._finish, self._broken)
+
+    def _rest(self) -> Translated | bytes:
+        """What the end of the body brings: the answer, or the last bytes of a stream. May run in a thread."""
+        if self._stream is not None:
+            return self._stream.close()
+        if self._folder is not None:
+            return self._folder.close()
+        translation = self._translation
+        return translate_response(
+            self._head.status,
+            self._head.headers,
+            bytes(self._body),
+            translation.upstream,
+            translation.client,
+            translation.ctx,
+        )
+
+    def _finish(self, rest: Translated | bytes) -> None:
+        if self._over:
+            return
+        if isinstance(rest, Translated):
+            self._respond(rest)
+            self._end(complete=True)
+            return
+        self._write(rest)
+        if self._stream is not None and not self._over:
+            self._keep(self._stream.vault_entries)
+            self._start()
+            self._request.finish()
+            self._end(complete=True)
+
+    def _broken(self, failure: Failure) -> None:
+        self.log.failure("while an answer was translated", failure)
+        if not self._over:
+            self._give_up(Error("server", "the provider's answer could not be translated", 502))
 
     def failed(self, failure: UpstreamFailure) -> None:
         """The provider broke off: say so in the client's format, and cut what has begun."""
