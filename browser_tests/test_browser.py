@@ -179,6 +179,21 @@ class LiveTests(BrowserCase):
 
         await self.browse(visit)
 
+    async def test_aReloadIsSeenWhileThePageIsOpen(self) -> None:
+        def visit(page: Page) -> None:
+            page.open()
+            page.browser.until(page.live)
+            (before,) = page.browser.texts("#about")
+            self.assertIn("generation 1,", before)
+            text = self.daemon.config.read_text(encoding="utf-8")
+            self.daemon.config.write_text(text.replace("old-model", "older-model"), encoding="utf-8")
+            page.browser.until(lambda: "generation 2," in page.browser.texts("#about")[0])
+            (after,) = page.browser.texts("#about")
+            self.assertNotEqual(before.partition("digest")[2], after.partition("digest")[2])
+            self.assertIn("older-model", page.browser.texts("#settings")[0])
+
+        await self.browse(visit)
+
     async def test_aHostileModelNameIsTextBeforeAndAfterTheScriptSawIt(self) -> None:
         def visit(page: Page) -> None:
             page.chat(HOSTILE)

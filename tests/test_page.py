@@ -393,15 +393,12 @@ class ConfigTests(SynchronousTestCase):
 
 PAGE = page.Page(
     version="1.2.3",
-    generation=7,
-    digest="0123456789abcdef",
-    path="/etc/llmux.yaml",
-    listen=("tcp:8317",),
-    warnings=(),
     token="tok",
     signed_in=True,
     rows=30,
     kept=40,
+    about_part="",
+    warnings_part="",
     facts_part="",
     requests_part="",
     day_part="",
@@ -413,7 +410,7 @@ PAGE = page.Page(
 
 class DocumentTests(SynchronousTestCase):
     def test_itSaysWhichConfigurationIsInForce(self) -> None:
-        tree = Tree(page.document(PAGE))
+        tree = Tree(page.about(("tcp:8317",), "/etc/llmux.yaml", 7, "0123456789abcdef"))
         self.assertEqual(
             tree.texts("p", "about"),
             ["Listening on tcp:8317. Configuration /etc/llmux.yaml, generation 7, digest 0123456789ab."],
@@ -443,7 +440,8 @@ class DocumentTests(SynchronousTestCase):
             self.assertNotIn(b"https://", text)
 
     def test_hostileTextStaysText(self) -> None:
-        hostile = replace(PAGE, version=HOSTILE, digest=HOSTILE, path=HOSTILE, listen=[HOSTILE], warnings=[HOSTILE])
+        about, warnings = page.about([HOSTILE], HOSTILE, 7, HOSTILE), page.warnings([HOSTILE])
+        hostile = replace(PAGE, version=HOSTILE, about_part=about, warnings_part=warnings)
         for text in (page.document(hostile), page.sign_in(HOSTILE, HOSTILE), page.refused(400, HOSTILE)):
             self.assertEqual(Tree(text).dangers(), [])
         self.assertEqual(Tree(page.document(hostile)).texts("ul", "warnings"), [HOSTILE])

@@ -380,11 +380,25 @@ class EventTests(PageCase):
         await self.sign_in()
         client = await self.watch(*self.jar(), token=self.token(await self.open()))
         first = (await self.events(client, 1))[0]
-        self.assertEqual([Tree(part).elements[0][1]["id"] for part in first], ["rows", "facts", "day", "cooldowns"])
+        parts = ["rows", "facts", "day", "cooldowns", "about", "warnings", "settings"]
+        self.assertEqual([Tree(part).elements[0][1]["id"] for part in first], parts)
         await self.ask("POST", "/v1/chat/completions", [KEY], b'{"model":"gpt-9"}')
         (row,) = (await self.events(client, 2))[1]
         tree = Tree(f"<table>{row}</table>")
         self.assertEqual((tree.all("tr"), tree.texts("td", "outcome")), ([{"id": "r1", "class": "done"}], ["200"]))
+
+    async def test_anOpenPageIsToldOfAReload(self) -> None:
+        self.start()
+        client = await self.watch(KEY, token=self.harness.daemon.face.page._visitors.without_session().token)
+        await self.events(client, 1)
+        self.harness.save({"api-keys": [CLIENT_KEY], "providers": [], "upstream-url": "http://up", "debug": True})
+        self.harness.look()
+        told = {Tree(part).elements[0][1]["id"]: part for part in (await self.events(client, 2))[1]}
+        self.assertLessEqual({"about", "warnings", "settings"}, set(told))
+        self.assertIn("generation 2, digest", Tree(told["about"]).texts("p")[0])
+        self.assertIn("debug", Tree(told["warnings"]).texts("li")[0])
+        self.assertIn("upstream-url: http://up", Tree(told["settings"]).texts("pre")[0])
+        self.assertNotIn(CLIENT_KEY, told["settings"])
 
     async def test_itTakesTheTokenAndTheSession(self) -> None:
         self.start()

@@ -90,15 +90,12 @@ class Page:
     """What the page shows; the fields that end in `part` are HTML. `token` proves that a form came from this page."""
 
     version: str
-    generation: int
-    digest: str
-    path: str | None
-    listen: Sequence[str]
-    warnings: Sequence[str]
     token: str
     signed_in: bool
     rows: int
     kept: int
+    about_part: str
+    warnings_part: str
     facts_part: str
     requests_part: str
     day_part: str
@@ -109,19 +106,14 @@ class Page:
 
 def document(page: Page) -> bytes:
     """The whole page."""
-    loaded = escape(page.path or "built-in defaults")
     signed = _form("sign-out", page.token, '<button class="plain">Sign out</button>') if page.signed_in else ""
-    warnings = "".join(f"<li>{escape(warning)}</li>" for warning in page.warnings)
     more = ""
     if page.rows < page.kept:
         more = f'<p class="more"><a href="{ROOT}?rows={KEPT}#requests">Show all {page.kept} that are kept</a></p>'
     body = (
         f"<header><h1>llmux <small>{escape(page.version)}</small></h1>{_NAV}"
-        f'<p class="live" id="live" hidden></p>{signed}'
-        f'<p class="about">Listening on {_codes(page.listen)}. Configuration {loaded}, generation {page.generation}, '
-        f'digest <code title="{escape(page.digest)}">{escape(page.digest[:12] or "none")}</code>.</p></header><main>'
-        f"{f'<ul class=warnings>{warnings}</ul>' if warnings else ''}"
-        f"{page.facts_part}"
+        f'<p class="live" id="live" hidden></p>{signed}{page.about_part}</header><main>'
+        f"{page.warnings_part}{page.facts_part}"
         f'<section id="hours"><h2>Last 24 hours</h2>{page.day_part}</section>'
         f'<section id="requests"><h2>Requests</h2>{page.requests_part}{more}</section>'
         f'<section id="cooling"><h2>Cooldowns</h2>{page.cooldowns_part}</section>'
@@ -130,6 +122,21 @@ def document(page: Page) -> bytes:
     )
     events = f"{ROOT}events?rows={page.rows}&token={page.token}"
     return _shell("llmux", body, f' data-events="{escape(events)}" data-rows="{page.rows}"')
+
+
+def about(listen: Sequence[str], path: str | None, generation: int, digest: str) -> str:
+    """Where the daemon listens, and which configuration is in force."""
+    return (
+        f'<p class="about" id="about">Listening on {_codes(listen)}. Configuration '
+        f"{escape(path or 'built-in defaults')}, generation {generation}, "
+        f'digest <code title="{escape(digest)}">{escape(digest[:12] or "none")}</code>.</p>'
+    )
+
+
+def warnings(texts: Sequence[str]) -> str:
+    """What is worth a second look in the configuration."""
+    rows = "".join(f"<li>{escape(text)}</li>" for text in texts)
+    return f'<ul class="warnings" id="warnings"{"" if rows else " hidden"}>{rows}</ul>'
 
 
 def sign_in(token: str, problem: str = "") -> bytes:

@@ -37,7 +37,7 @@ def configuration(config: Config) -> str:
         f"<span{' class=default' if line.default else ''}>{'  ' * line.depth}{escape(line.text)}</span>\n"
         for line in lines(config)
     )
-    return f'<pre class="config" tabindex="0">{written}</pre>'
+    return f'<pre class="config" id="settings" tabindex="0">{written}</pre>'
 
 
 def lines(config: Config) -> list[Line]:

@@ -62,6 +62,7 @@ class StatusPage:
         self._state = state
         self._clock = clock
         self._visitors = Visitors(clock.seconds)
+        self._told: tuple[Generation, list[str]] | None = None
         self.live = Live(journal, self, clock, lambda: bool(state()["draining"]))
 
     # the routes
@@ -191,28 +192,23 @@ class StatusPage:
     # what it shows
 
     def _document(self, visitor: Visitor, count: int, explained: str) -> bytes:
-        generation = self._current()
-        config = generation.config
-        facts, hours, cooling = self.parts(visitor.token)
+        facts, hours, cooling, about, warnings, settings = self.parts(visitor.token)
         entries = self._journal.newest(count)
         return page.document(
             page.Page(
                 version=__version__,
-                generation=generation.number,
-                digest=config.digest,
-                path=config.path,
-                listen=config.listen,
-                warnings=generation.warnings,
                 token=visitor.token,
                 signed_in=bool(visitor.session),
                 rows=count,
                 kept=self._journal.kept,
+                about_part=about,
+                warnings_part=warnings,
                 facts_part=facts,
                 requests_part=requests_table(entries, self._clock.seconds(), zone()),
                 day_part=hours,
                 cooldowns_part=cooling,
                 explain_part=explained,
-                config_part=configuration(config),
+                config_part=settings,
             )
         )
 
@@ -239,7 +235,7 @@ class StatusPage:
         return rows(self._journal.newest(count), self._clock.seconds(), zone())
 
     def parts(self, token: str) -> list[str]:
-        """The numbers, the charts and the cooldowns."""
+        """The numbers, the charts, the cooldowns, and the configuration in force with its generation and warnings."""
         state = self._state()
         config = self._current().config
         credits = self._lasting.credits
@@ -258,7 +254,17 @@ class StatusPage:
         )
         here = zone()
         now = self._clock.seconds()
-        return [page.facts(facts, hours), day(hours, here), page.cooldowns(cooling, now, here, token)]
+        told = [page.facts(facts, hours), day(hours, here), page.cooldowns(cooling, now, here, token)]
+        return told + self._in_force()
+
+    def _in_force(self) -> list[str]:
+        """What changes with a reload only, written once for each generation."""
+        generation = self._current()
+        if self._told is None or self._told[0] is not generation:
+            config = generation.config
+            about = page.about(config.listen, config.path, generation.number, config.digest)
+            self._told = generation, [about, page.warnings(generation.warnings), configuration(config)]
+        return self._told[1]
 
 
 def zone() -> tzinfo:
