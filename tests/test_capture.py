@@ -97,6 +97,20 @@ class CaptureTests(InFolder):
         self.assertIn(HIDDEN, text)
         self.assertIn("?a=1", text)
 
+    def test_aKeyThatComesInPiecesIsNotInItEither(self) -> None:
+        capture = self.begin()
+        assert capture is not None
+        with capture:
+            for piece in (b"hi prov", b"ider-k", b"ey-1 there prov"):
+                capture.data("provider-data", piece)
+            capture.over("provider-data", "provider-end")
+            capture.data("client-data", b"client-key")
+        records = [json.loads(line) for line in self.files()[0].read_text().splitlines()]
+        text = "".join(record["data"] for record in records if record["side"] == "provider-data")
+        self.assertEqual(text, f"hi {'*' * 14} there prov")
+        self.assertEqual([record["side"] for record in records[-2:]], ["provider-end", "client-data"])
+        self.assertEqual(records[-1]["data"], "client-key")
+
     def test_theFileIsForItsOwnerOnly(self) -> None:
         self.assertEqual(stat.S_IMODE(os.stat(self.written()).st_mode), 0o600)
         self.assertEqual(stat.S_IMODE(os.stat(self.folder / "captures").st_mode), 0o700)
@@ -147,6 +161,14 @@ class ReplayTests(InFolder):
         found = json.loads(out)
         self.assertEqual((status, found["changed"]), (0, []))
         self.assertEqual(found["now"]["route"], "LOCAL_PROVIDER")
+
+    def test_noSecretOfTheConfigurationIsTold(self) -> None:
+        given = TEXT.replace('models: ["m*"]', 'models: ["m*"], headers: {X-Team: "a-secret-of-the-team"}')
+        for options in ((), ("--json",)):
+            status, out = self.replay(given, *options)
+            self.assertEqual(status, 0)
+            self.assertIn("X-Team" if options else "x-team", out)
+            self.assertNotIn("a-secret-of-the-team", out)
 
     def test_aMappingShowsInTheDecisionAndInTheBytes(self) -> None:
         mapped = TEXT.replace(

@@ -20,7 +20,8 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from llmux.config.model import CaptureConfig, Config
-from llmux.headers import RawHeaders, redact
+from llmux.headers import RawHeaders, redact, sought
+from llmux.peers.redacted import Mask
 from llmux.peers.saved import Exchange
 from llmux.routing.wildcard import matches_any
 from llmux.targets import strip_query_credentials
@@ -122,11 +123,14 @@ class Capture:
         self._lines: list[str] = []
         self._size = 0
         self._written = 0
+        self._masks: dict[str, Mask] = {}
 
     def __enter__(self) -> Capture:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, problem: BaseException | None, trace: object) -> None:
+        for side in [*self._masks]:
+            self._rest(side)
         if problem is not None:
             self.note("ended", by=type(problem).__name__)
         self.flush()
@@ -178,8 +182,24 @@ class Capture:
         self.note(side, status=status, headers=self._headers(headers))
 
     def data(self, side: str, data: bytes) -> None:
-        """A piece of an answer."""
-        self.note(side, data=self._text(data))
+        """A piece of an answer; what may be the beginning of a key waits for the next one."""
+        mask = self._masks.get(side)
+        if mask is None:
+            mask = self._masks[side] = Mask(sought(self._secrets))
+        safe = mask.feed(data)
+        if safe:
+            self.note(side, data=_readable(safe))
+
+    def over(self, side: str, how: str, **values: Any) -> None:
+        """The pieces of a side are over."""
+        self._rest(side)
+        self.note(how, **values)
+
+    def _rest(self, side: str) -> None:
+        mask = self._masks.pop(side, None)
+        rest = mask.close() if mask is not None else b""
+        if rest:
+            self.note(side, data=_readable(rest))
 
     def provider_side(self, exchange: Exchange, head: ResponseHead) -> Exchange:
         """The exchange, with its answer written down as it passes."""
@@ -187,13 +207,17 @@ class Capture:
         return _CapturedExchange(exchange, self)
 
     def _text(self, data: bytes) -> str:
-        return redact(data, self._secrets).decode("utf-8", "backslashreplace")
+        return _readable(redact(data, self._secrets))
 
     def _headers(self, headers: RawHeaders) -> list[tuple[str, str]]:
         return [
             (name.decode("latin-1"), HIDDEN if name.lower() in _SECRET_HEADERS else self._text(value))
             for name, value in headers
         ]
+
+
+def _readable(data: bytes) -> str:
+    return data.decode("utf-8", "backslashreplace")
 
 
 class _CapturedExchange:
@@ -221,12 +245,12 @@ class _CapturedExchange:
 
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the body."""
-        self._capture.note("provider-end")
+        self._capture.over("provider-data", "provider-end")
         if self._receiver is not None:
             self._receiver.end(trailers)
 
     def failed(self, failure: UpstreamFailure) -> None:
         """Take notice that the body broke off."""
-        self._capture.note("provider-failed", failure=str(failure))
+        self._capture.over("provider-data", "provider-failed", failure=str(failure))
         if self._receiver is not None:
             self._receiver.failed(failure)

@@ -39,12 +39,12 @@ class CapturedRequest:
 
     def finish(self, trailers: RawHeaders | tuple[()] = ()) -> None:
         """End the answer."""
-        self._capture.note("client-end")
+        self._capture.over("client-data", "client-end")
         self._request.finish(trailers)
 
     def break_off(self) -> None:
         """Cut the answer."""
-        self._capture.note("client-cut")
+        self._capture.over("client-data", "client-cut")
         self._request.break_off()
 
 

@@ -18,9 +18,9 @@ from llmux.daemon.commands.asking import add_config, configuration
 from llmux.daemon.commands.printing import Command, print_json
 from llmux.errors import HTTPProblem
 from llmux.formats.losses import RequestRefused
-from llmux.headers import RawHeaders
+from llmux.headers import RawHeaders, redact
 from llmux.peers.call import ModelCall, native_request
-from llmux.peers.capture import Captures
+from llmux.peers.capture import Captures, secrets_of
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.credits import DailyCredits
 from llmux.peers.generation import Generation, Lasting, build
@@ -121,7 +121,8 @@ def after(records: list[dict[str, Any]], config: Config) -> dict[str, Any]:
         requested_model=model.model,
         decision=decision,
     )
-    return {"route": decision.route_type.value, "reason": decision.reason, "sent": list(_sent(call, generation))}
+    sent = list(_sent(call, generation, [*secrets_of(config)]))
+    return {"route": decision.route_type.value, "reason": decision.reason, "sent": sent}
 
 
 def lasting() -> Lasting:
@@ -142,7 +143,8 @@ def _match(target: bytes) -> Match:
         raise Unreadable("its path is that of no model route any more") from None
 
 
-def _sent(call: ModelCall, generation: Generation) -> Iterator[dict[str, Any]]:
+def _sent(call: ModelCall, generation: Generation, secrets: list[str]) -> Iterator[dict[str, Any]]:
+    """What each candidate would be sent, without secrets as in a capture."""
     for attempt in call.decision.attempts:
         provider = generation.providers[attempt.candidate.provider]
         if provider.config.kind == "demo":
@@ -162,7 +164,9 @@ def _sent(call: ModelCall, generation: Generation) -> Iterator[dict[str, Any]]:
         yield {
             "provider": provider.config.name,
             "target": request.target.decode("latin-1"),
-            "headers": [(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers],
+            "headers": [
+                (name.decode("latin-1"), redact(value, secrets).decode("latin-1")) for name, value in request.headers
+            ],
             "body": bytes(body).decode("utf-8", "backslashreplace") if isinstance(body, bytes | bytearray) else None,
         }
 
