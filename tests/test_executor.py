@@ -396,6 +396,53 @@ class Refusing(ExecutorCase):
         self.assertEqual((self.calling.sent, self.calling.cooling()), ([], []))
 
 
+class Native(ExecutorCase):
+    """Requests in the provider's own format, and what another vendor left in them."""
+
+    SIGNED = {
+        "role": "assistant",
+        "tool_calls": [
+            {
+                "id": "call_1",
+                "type": "function",
+                "function": {"name": "n", "arguments": "{}"},
+                "extra_content": {"google": {"thought_signature": "Z2VtaW5p"}},
+            }
+        ],
+    }
+
+    def test_signaturesReachOnlyGeminisOwnChatServers(self) -> None:
+        body = {"messages": [self.SIGNED]}
+        for more, stays in (
+            ({}, False),
+            ({"base-url": "https://generativelanguage.googleapis.com/v1beta/openai"}, True),
+            ({"models": [{"name": "google/gemini-2.5-pro", "alias": MODEL}]}, True),
+            ({"capabilities": {"signature-required": True}}, True),
+        ):
+            self.calling = Calling({"providers": providers("a", **more)})
+            self.ask(body=body)
+            sent = self.calling.newest.request
+            assert sent is not None and isinstance(sent.body, bytes)
+            self.assertEqual(b"Z2VtaW5p" in sent.body, stays, more)
+
+    def budgeted(self) -> Deferred[Answer]:
+        """Ask Anthropic to think over the results of a call that another vendor made."""
+        call = {"type": "tool_use", "id": "call_1", "name": "n", "input": {}}
+        result = {"type": "tool_result", "tool_use_id": "call_1", "content": "r"}
+        messages = [{"role": "assistant", "content": [call]}, {"role": "user", "content": [result]}]
+        body = {"messages": messages, "thinking": {"type": "enabled", "budget_tokens": 2000}}
+        return self.ask(body=body, protocol="anthropic")
+
+    def test_aBudgetThatGoesIsWarnedOfOrRefused(self) -> None:
+        self.calling = Calling({"providers": providers("a", kind="anthropic")})
+        asked = self.budgeted()
+        self.calling.newest.answer(200, body=GOOD)
+        self.assertEqual(self.successResultOf(asked).warnings, ("dropped:reasoning_effort",))
+        self.calling = Calling({"providers": providers("a", kind="anthropic"), "translate": {"strict": True}})
+        self.failureResultOf(self.budgeted(), RequestRefused)
+        self.assertEqual(self.calling.sent, [])
+
+
 class Secrets(ExecutorCase):
     """What the log holds."""
 

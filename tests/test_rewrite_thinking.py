@@ -52,6 +52,30 @@ class ThinkingTests(unittest.SynchronousTestCase):
         for bad in (b"", b"[]", b'{"a":1'):
             self.assertIs(apply_thinking(bad, "chat", OFF), bad)
 
+    def test_aSettingThatBecomesAnotherIsWarnedOf(self) -> None:
+        small, large = '{"max_tokens":2000}', '{"max_tokens":64000}'
+        dropped, clamped, lower = "dropped:reasoning_effort", "clamped:thinking_budget", "clamped:reasoning_effort"
+        cases: list[tuple[str, str, Thinking, dict[str, Any], list[str]]] = [
+            ("anthropic", small, level("high"), {}, [dropped]),
+            ("anthropic", large, level("max"), {}, [clamped]),
+            ("anthropic", large, level("high"), {}, []),
+            ("anthropic", large, budget(10), {}, [clamped]),
+            ("anthropic", small, OFF, {}, []),
+            ("anthropic", large, AUTO, {}, []),
+            ("anthropic", large, level("max"), {"thinking": "adaptive", "effort-levels": ["low"]}, [lower]),
+            ("anthropic", large, budget(10000), {"thinking": "adaptive"}, []),
+            ("anthropic", large, OFF, {"thinking": "adaptive"}, []),
+            ("gemini", "{}", budget(99999), {}, [clamped]),
+            ("gemini", "{}", AUTO, {"thinking": "level"}, []),
+            ("gemini", "{}", OFF, {"thinking": "level"}, []),
+            ("chat", "{}", level("high"), {"effort_levels": ["low"]}, [lower]),
+            ("responses", "{}", budget(10000), {}, []),
+        ]
+        for wire_format, body, asked, caps, codes in cases:
+            warned: list[str] = []
+            apply_thinking(body.encode(), wire_format, asked, caps, warned.append)
+            self.assertEqual(warned, codes, (wire_format, body, asked, caps))
+
     def test_chatTakesAnEffort(self) -> None:
         self.check("chat", '{ "n":1.0 }', level("high"), '{ "n":1.0,"reasoning_effort":"high" }')
         self.check("chat", '{"reasoning_effort":"low","n":1}', budget(9000), '{"reasoning_effort":"high","n":1}')

@@ -73,6 +73,38 @@ class AnthropicTests(SynchronousTestCase):
             for protocol in ("anthropic", "responses"):
                 self.assertEqual(untag_request(body, protocol), body)
 
+    def test_aBudgetThatGoesIsWarnedOf(self) -> None:
+        call = {"type": "tool_use", "id": "call_1", "name": "n", "input": {}}
+        messages = [{"role": "assistant", "content": [call]}, {"role": "user", "content": "b"}]
+        for kind, codes in (("enabled", ["dropped:reasoning_effort"]), ("adaptive", [])):
+            warned: list[str] = []
+            body = written({"messages": messages, "thinking": {"type": kind, "budget_tokens": 2000}})
+            untag_request(body, "anthropic", warn=warned.append)
+            self.assertEqual(warned, codes)
+
+
+class ChatTests(SynchronousTestCase):
+    def test_signaturesOfGeminiGoAndEverythingElseStays(self) -> None:
+        signed = {"google": {"thought_signature": GEMINI.raw}}
+        call = {"id": "call_1", "type": "function", "function": {"name": "n", "arguments": '{"thought_signature": 1}'}}
+        other = {"role": "assistant", "content": "a", "extra_content": {"mine": 1}}
+        for first, last in ((call, {"extra_content": signed}), ({"extra_content": signed}, call)):
+            calls = [{**first, **last}, call]
+            said = {"role": "assistant", "content": None, "tool_calls": calls, "extra_content": signed}
+            body = written({"messages": [said, other, {"role": "user", "content": '"thought_signature"'}, 3], "n": 1.0})
+            found = json.loads(untag_request(body, "chat"))
+            self.assertEqual(found["messages"][0], {"role": "assistant", "content": None, "tool_calls": [call, call]})
+            self.assertEqual(found["messages"][1:], json.loads(body)["messages"][1:])
+            self.assertIs(untag_request(body, "chat", signs_calls=True), body)
+
+    def test_bytesOfNoListStay(self) -> None:
+        for body in (
+            b'{"messages": "thought_signature"}',
+            b'"thought_signature"',
+            b'{"messages": ["thought_signature"]}',
+        ):
+            self.assertEqual(untag_request(body, "chat"), body)
+
 
 class ResponsesTests(SynchronousTestCase):
     def test_reasoningOfAnotherVendorGoesAndOpenAIsOwnIsUnwrapped(self) -> None:

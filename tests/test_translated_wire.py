@@ -201,6 +201,13 @@ class WireTests(EndToEndCase):
         self.assertNotIn("content-encoding", answer.headers)
         self.assertTrue(answer.body.endswith(LAST_WORDS["anthropic"]), answer.body)
 
+    async def test_aRequestThatIsNotTranslatedTellsWhatItLostAsWell(self) -> None:
+        daemon = await self.begin(lambda seen: seen.reply(200, native_answers.anthropic("m-anthropic")))
+        for model, warning in (("m-anthropic(high)", "dropped:reasoning_effort"), ("m-anthropic", None)):
+            path, body = asked("anthropic", "anthropic", stream=False, model=model)
+            answer = await self.ask(daemon.port, path, body)
+            self.assertEqual((answer.status, answer.headers.get("x-llmux-warning")), (200, warning))
+
     async def test_whatIsNoRequestOfItsFormatIsRefusedInItsShape(self) -> None:
         daemon = await self.begin(lambda seen: seen.reply(500))
         for client, vendor in (("chat", "anthropic"), ("responses", "chat"), ("anthropic", "chat"), ("gemini", "chat")):

@@ -52,6 +52,13 @@ def unsupported(
     return RequestRefused(Error("invalid", message, 400, code, param))
 
 
+def inexact(code: str, turns: str) -> RequestRefused:
+    """What a warning becomes under `translate.strict`; `turns` is the client's word for the conversation."""
+    kind, _, what = code.partition(":")
+    param = what if kind in ("dropped", "clamped") else turns
+    return unsupported("unsupported_parameter", param, f"the chosen model cannot honour this exactly: {code}")
+
+
 def too_deep() -> RequestRefused:
     """A body nested deeper than anybody means; Python's own limit decides."""
     return RequestRefused(Error("invalid", "the request body is nested too deeply", 400))
@@ -80,9 +87,7 @@ class Losses:
     def warn(self, code: str) -> None:
         """Note that the answer may differ. Raises RequestRefused if translation is strict."""
         if self._strict:
-            kind, _, what = code.partition(":")
-            param = what if kind in ("dropped", "clamped") else member(self._request, "turns")
-            raise unsupported("unsupported_parameter", param, f"the chosen model cannot honour this exactly: {code}")
+            raise inexact(code, member(self._request, "turns"))
         self._codes[code] = None
 
     def drop(self, field: str) -> None:

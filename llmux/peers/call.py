@@ -8,6 +8,7 @@ from typing import Any
 
 from llmux.config.secret import Secret
 from llmux.formats.capabilities import capabilities as known_capabilities
+from llmux.formats.losses import inexact
 from llmux.headers import RawHeaders, filter_betas, to_provider
 from llmux.peers.capture import Capture
 from llmux.peers.credentials import Credential
@@ -15,7 +16,7 @@ from llmux.peers.endpoints import COUNT, GENERATE, gemini_path, provider_path
 from llmux.peers.generation import Generation, Provider
 from llmux.rewrite.model import ModelRewriter
 from llmux.rewrite.thinking import Thinking, apply_thinking
-from llmux.rewrite.untagging import holds_foreign_calls, untag_request
+from llmux.rewrite.untagging import signs_matter, untag_request
 from llmux.routing.decision import Attempt, RoutingDecision
 from llmux.routing.suffix import interpret
 from llmux.routing.wildcard import matches
@@ -23,6 +24,7 @@ from llmux.targets import split_target, strip_query_credentials
 from llmux.wire.outgoing import OutgoingRequest
 
 Body = bytes | bytearray
+_GOOGLE = ".googleapis.com"
 
 
 @dataclass(slots=True)
@@ -51,22 +53,28 @@ class ModelCall:
 
 def native_request(
     call: ModelCall, provider: Provider, credential: Credential, attempt: Attempt
-) -> tuple[OutgoingRequest, bool]:
-    """The request for a provider that speaks the route's format, and whether a byte of its body was changed.
+) -> tuple[OutgoingRequest, bool, tuple[str, ...]]:
+    """The request for a provider that speaks the route's format, whether a byte of its body was changed, and warnings.
 
     Only the spans that the decision names change: the model when the provider calls it otherwise, the thinking settings
     when the name carries a suffix (SPEC R-RQ-1, R-SF-5), and blobs that another vendor left in the conversation
-    (TRANSLATION 2.7).
+    (TRANSLATION 2.7). Raises RequestRefused instead of warning when `translate.strict` says so.
     """
     name = attempt.candidate.model
     body = call.body
+    warned: list[str] = []
     if name != call.requested_model:
         body = ModelRewriter(name).request(body)
     if attempt.suffix and call.verb == GENERATE and call.protocol != "completions":
-        body = apply_thinking(body, call.protocol, thinking(attempt.suffix), capabilities(provider, name))
+        known = capabilities(provider, name)
+        body = apply_thinking(body, call.protocol, thinking(attempt.suffix), known, warned.append)
     if call.verb == GENERATE or call.verb == COUNT:
-        signs = call.protocol == "gemini" and holds_foreign_calls(body) and signs_calls(provider, name)
-        body = untag_request(body, call.protocol, signs)
+        matters = signs_matter(body, call.protocol)
+        if matters or call.protocol != "chat":
+            signs = matters and signs_calls(provider, name, call.protocol)
+            body = untag_request(body, call.protocol, signs, warned.append)
+    if warned and call.generation.config.translate_strict:
+        raise inexact(warned[0], "messages")
     changed = body is not call.body and body != call.body
     sent, plain = body, True
     if not changed and call.encoded is not None:
@@ -75,7 +83,7 @@ def native_request(
         path = gemini_path(provider.base_path, name, call.action)
     else:
         path = provider_path(provider.base_path, call.protocol, call.verb)
-    return outgoing(call, provider, credential, path, sent, plain=plain), changed
+    return outgoing(call, provider, credential, path, sent, plain=plain), changed, tuple(dict.fromkeys(warned))
 
 
 def outgoing(
@@ -126,8 +134,14 @@ def thinking(suffix: str) -> Thinking | None:
             return None
 
 
-def signs_calls(provider: Provider, model: str) -> bool:
-    """Whether a model refuses calls without a signature (TRANSLATION 2.5, `signature_required`)."""
+def signs_calls(provider: Provider, model: str, protocol: str) -> bool:
+    """Whether a model refuses calls without a signature (TRANSLATION 2.5, `signature_required`).
+
+    On Chat routes also whether it is any Gemini model: those want their signatures back, and no other server may get
+    them.
+    """
+    if protocol == "chat" and ("gemini" in model.lower() or provider.origin.host.endswith(_GOOGLE)):
+        return True
     entries = [(entry.name, entry.capabilities) for entry in provider.config.models]
     return known_capabilities("gemini", model, provider.config.capabilities, entries).signature_required
 

@@ -237,10 +237,11 @@ class Executor:
         call, attempt, provider, credential = tries.call, step.attempt, step.provider, step.credential
         translation = None
         changed = False
+        warnings: tuple[str, ...] = ()
         if provider.config.kind == "demo":
             exchange = self._ask_demo(call, attempt)
         elif attempt.candidate.native:
-            request, changed = native_request(call, provider, credential, attempt)
+            request, changed, warnings = native_request(call, provider, credential, attempt)
             exchange = self._send(request)
         else:
             request, translation = await self._translate(call, provider, credential, attempt)
@@ -260,7 +261,7 @@ class Executor:
             tries.waited += self._clock.seconds() - tries.asked_at
             if late is not None and late.active():
                 late.cancel()
-        answer = Answer(exchange, head, provider, credential, attempt, changed, translation)
+        answer = Answer(exchange, head, provider, credential, attempt, changed, translation, warnings=warnings)
         answer.exchange = redacted(exchange, head.status, answer.secrets)
         return answer
 

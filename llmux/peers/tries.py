@@ -24,7 +24,8 @@ class Answer:
     """An answer that is going to the client: its head, whose it is, and where its body comes from.
 
     `story` tells in a few words what was tried before, empty when nothing was; `waited` are the seconds that went by
-    with waiting for providers; `advice` are headers of ours about when to come back.
+    with waiting for providers; `advice` are headers of ours about when to come back; `warnings` are codes for
+    `x-llmux-warning` where nothing was translated.
     """
 
     exchange: Exchange
@@ -37,6 +38,7 @@ class Answer:
     story: str = ""
     waited: float = 0.0
     advice: RawHeaders = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
 
     @property
     def secrets(self) -> tuple[str | None, ...]:

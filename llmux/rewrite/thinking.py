@@ -5,7 +5,7 @@ SPEC 4 (last paragraph), TRANSLATION 2.6 for the values. Only the members that c
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
@@ -22,6 +22,7 @@ _GEMINI_BUDGET_MAX = 32768
 _SMALLEST_BUDGET = 1024
 _SMALLEST_MAX_TOKENS = 2048
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+Warn = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +62,17 @@ def supported_effort(effort: str, supported: Sequence[str]) -> str:
 
 
 def apply_thinking(
-    body: Buffer, wire_format: str, thinking: Thinking | None, capabilities: Mapping[str, Any] = _NOTHING
+    body: Buffer,
+    wire_format: str,
+    thinking: Thinking | None,
+    capabilities: Mapping[str, Any] = _NOTHING,
+    warn: Warn = lambda code: None,
 ) -> Buffer:
     """The body with the suffix's setting in place of its own; the same object when there is nothing to set.
 
     `wire_format` is anthropic, chat, responses or gemini; `capabilities` are those of TRANSLATION 2.5, spelled with
-    hyphens or underscores. A model that cannot think, and a body that is not a JSON object, stay as they are.
+    hyphens or underscores. A model that cannot think, and a body that is not a JSON object, stay as they are. `warn`
+    gets the code (TRANSLATION 2.4) when the setting becomes another one, or none.
     """
     if thinking is None or wire_format not in _DEFAULT_EFFORTS or _cap(capabilities, "thinking", "") == "none":
         return body
@@ -75,37 +81,43 @@ def apply_thinking(
         start = root(data)
         found = members(data, start)
         ends(data, found.end)
-        return assign(data, start, _assignments(data, found, wire_format, thinking, capabilities), found)
+        return assign(data, start, _assignments(data, found, wire_format, thinking, capabilities, warn), found)
 
     return splice_json(body, edits)
 
 
 def _assignments(
-    data: Buffer, found: Object, wire_format: str, thinking: Thinking, capabilities: Mapping[str, Any]
+    data: Buffer, found: Object, wire_format: str, thinking: Thinking, capabilities: Mapping[str, Any], warn: Warn
 ) -> Assignments:
-    efforts = _cap(capabilities, "effort_levels", _DEFAULT_EFFORTS[wire_format])
+    if wire_format in ("anthropic", "gemini") and _cap(capabilities, "thinking", "budget") == "budget":
+        make = _anthropic_budget if wire_format == "anthropic" else _gemini_budget
+        return make(data, found, thinking, capabilities, warn)
+    if wire_format == "anthropic" and thinking.tokens() == 0:
+        return {b"thinking": b'{"type":"disabled"}'}
     effort = thinking.effort()
-    level = None if effort is None else supported_effort(effort, efforts)
+    level = None
+    if effort is not None:
+        level = supported_effort(effort, _cap(capabilities, "effort_levels", _DEFAULT_EFFORTS[wire_format]))
+        if level != effort and not (wire_format == "gemini" and effort == "none"):  # its lowest level is its off
+            warn("clamped:reasoning_effort")
     if wire_format == "chat":
         return {b"reasoning_effort": _quoted(level)}
     if wire_format == "responses":
         return {b"reasoning": {b"effort": _quoted(level)}}
     if wire_format == "gemini":
-        return _gemini(data, found, thinking, level, capabilities)
-    return _anthropic(data, found, thinking, level, capabilities)
+        return _gemini(data, found, thinking, None, _quoted(level.upper() if level is not None else None))
+    adaptive: Assignments = {b"type": b'"adaptive"', b"budget_tokens": None}
+    if level is None:
+        return {b"thinking": adaptive}
+    return {b"thinking": adaptive, b"output_config": {b"effort": _quoted(level)}}
 
 
-def _anthropic(
-    data: Buffer, found: Object, thinking: Thinking, level: str | None, capabilities: Mapping[str, Any]
+def _anthropic_budget(
+    data: Buffer, found: Object, thinking: Thinking, capabilities: Mapping[str, Any], warn: Warn
 ) -> Assignments:
-    if thinking.tokens() == 0:
-        return {b"thinking": b'{"type":"disabled"}'}
-    if _cap(capabilities, "thinking", "budget") != "budget":
-        adaptive: Assignments = {b"type": b'"adaptive"', b"budget_tokens": None}
-        if level is None:
-            return {b"thinking": adaptive}
-        return {b"thinking": adaptive, b"output_config": {b"effort": _quoted(level)}}
     tokens = thinking.tokens()
+    if tokens == 0:
+        return {b"thinking": b'{"type":"disabled"}'}
     budget = LADDER["medium"] if tokens < 0 else tokens
     ceilings = [budget]
     budget_max = _cap(capabilities, "budget_max", None)
@@ -114,25 +126,30 @@ def _anthropic(
     max_tokens = _integer(data, found.last_of(b"max_tokens"))
     if max_tokens is not None:
         if max_tokens < _SMALLEST_MAX_TOKENS:
+            warn("dropped:reasoning_effort")
             return {b"thinking": None}
         ceilings.append(max_tokens - _SMALLEST_BUDGET)
-    return {b"thinking": {b"type": b'"enabled"', b"budget_tokens": b"%d" % max(_SMALLEST_BUDGET, min(ceilings))}}
+    allowed = max(_SMALLEST_BUDGET, min(ceilings))
+    if allowed != budget:
+        warn("clamped:thinking_budget")
+    return {b"thinking": {b"type": b'"enabled"', b"budget_tokens": b"%d" % allowed}}
 
 
-def _gemini(
-    data: Buffer, found: Object, thinking: Thinking, level: str | None, capabilities: Mapping[str, Any]
+def _gemini_budget(
+    data: Buffer, found: Object, thinking: Thinking, capabilities: Mapping[str, Any], warn: Warn
 ) -> Assignments:
+    tokens = thinking.tokens()
+    least = _cap(capabilities, "budget_min", 0)
+    most = _cap(capabilities, "budget_max", _GEMINI_BUDGET_MAX)
+    allowed = tokens if tokens < 0 else max(least, min(tokens, most))
+    if allowed != tokens:
+        warn("clamped:thinking_budget")
+    return _gemini(data, found, thinking, b"%d" % allowed, None)
+
+
+def _gemini(data: Buffer, found: Object, thinking: Thinking, budget: bytes | None, name: bytes | None) -> Assignments:
     config_key, config = _either(data, found, b"generationConfig", b"generation_config")
     thinking_key, current = _either(data, config, b"thinkingConfig", b"thinking_config")
-    budget: bytes | None = None
-    name: bytes | None = None
-    if _cap(capabilities, "thinking", "budget") == "budget":
-        tokens = thinking.tokens()
-        least = _cap(capabilities, "budget_min", 0)
-        most = _cap(capabilities, "budget_max", _GEMINI_BUDGET_MAX)
-        budget = b"%d" % (tokens if tokens < 0 else max(least, min(tokens, most)))
-    else:
-        name = _quoted(level.upper() if level is not None else None)
     setting: dict[bytes, bytes | None] = {
         b"thinkingBudget": budget,
         b"thinkingLevel": name,

@@ -1,12 +1,13 @@
 """Takes the blobs of other vendors out of a request that goes to its own format's vendor as it is (TRANSLATION 2.7).
 
 A conversation that another vendor answered in between holds that vendor's blobs as tags, in the slots of the client's
-format. The client's own vendor would refuse them; everything else stays as it is.
+format. The client's own vendor would refuse them; everything else stays as it is. What is changed beyond the blobs is
+told as a warning (TRANSLATION 2.4).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +18,12 @@ from llmux.rewrite.spans import Buffer, InvalidJSON, elements, members, root
 from llmux.rewrite.splice import Edit, literal, removals, splice_json
 
 _TAG, _TAG_BASE64 = b'"llmux:1:', b'"bGxtdXg6MT'
-_FOREIGN_CALLS = (b'"toolu_', b'"call_')
+_SIGNATURE = b'"thought_signature"'
+_SIGNS_MATTER: Mapping[str, tuple[bytes, ...]] = {"gemini": (b'"toolu_', b'"call_'), "chat": (_SIGNATURE,)}
 _FOREIGN_TO_ANTHROPIC = b'"call_'
 _TAIL = 1024 * 1024
 _THINKING = frozenset((b"thinking",))
+_MESSAGES, _CALLS, _EXTENSION = b"messages", b"tool_calls", b"extra_content"
 _FOREIGN_IDS = ("toolu_", "call_")
 _LISTS: Mapping[str, tuple[bytes, bytes]] = {
     "anthropic": (b"messages", b"content"),
@@ -37,40 +40,74 @@ _KEYS = frozenset(slot.encode() for slots in _SLOTS.values() for slot in slots)
 _decode = msgspec.json.Decoder(Any).decode
 
 
-def untag_request(body: Buffer, protocol: str, signs_calls: bool = False) -> Buffer:
-    """The body without other vendors' blobs and with its own as they were; the same object when it holds no tag.
+def untag_request(
+    body: Buffer, protocol: str, signs_calls: bool = False, warn: Callable[[str], None] | None = None
+) -> Buffer:
+    """The body without other vendors' blobs and with its own as they were; the same object when it holds none.
 
     `signs_calls`: the model wants a signature on the first call of a step (`signature_required`); a call that another
-    vendor made has none, and gets the value that Gemini documents for this. Anthropic's `thinking` with a budget goes
-    when the calls whose results are sent are another vendor's, since they would have to follow a thinking block of its
-    own (TRANSLATION 2.6).
+    vendor made has none, and gets the value that Gemini documents for this. A Chat server of such a model gets the
+    signatures in `extra_content` back, any other does not. Anthropic's `thinking` with a budget goes when the calls
+    whose results are sent are another vendor's, since they would have to follow a thinking block of its own
+    (TRANSLATION 2.6); `warn` gets the code for that.
     """
+    if protocol == "chat":
+        return body if signs_calls else splice_json(body, _without_extensions)
     if protocol not in _LISTS:
         return body
     # Only the last messages matter to the budget, and every search of a long body costs milliseconds.
     budget = protocol == "anthropic" and body.find(_FOREIGN_TO_ANTHROPIC, max(0, len(body) - _TAIL)) >= 0
     if not budget and not _concerned(body, protocol, signs_calls):
         return body
-    return splice_json(body, lambda text: _edits(text, protocol, signs_calls))
+    return splice_json(body, lambda text: _edits(text, protocol, signs_calls, warn))
 
 
-def holds_foreign_calls(body: Buffer) -> bool:
-    """Whether calls in a Gemini body may be another vendor's, so that `signs_calls` matters."""
-    return any(mark in body for mark in _FOREIGN_CALLS)
+def signs_matter(body: Buffer, protocol: str) -> bool:
+    """Whether `signs_calls` may matter: calls of a Gemini body may be another vendor's, those of a Chat body signed."""
+    return any(mark in body for mark in _SIGNS_MATTER.get(protocol, ()))
 
 
-def _edits(text: Buffer, protocol: str, signs_calls: bool) -> list[Edit]:
-    outer, inner = _LISTS[protocol]
-    found = members(text, root(text), frozenset((outer,))).last_of(outer)
+def _without_extensions(text: Buffer) -> list[Edit]:
+    """The edits that take Gemini's signatures out of a Chat body, together with the extension that holds them."""
+    edits: list[Edit] = []
+    for start, end in _list_in(text, root(text), _MESSAGES):
+        if _SIGNATURE in text[start:end] and text[start : start + 1] == b"{":
+            edits += _without_extension(text, start)
+            for call, call_end in _list_in(text, start, _CALLS):
+                if _SIGNATURE in text[call:call_end] and text[call : call + 1] == b"{":
+                    edits += _without_extension(text, call)
+    return edits
+
+
+def _without_extension(text: Buffer, start: int) -> list[Edit]:
+    found = members(text, start).members
+    doomed = {
+        at
+        for at, member in enumerate(found)
+        if member.key == _EXTENSION and _SIGNATURE in text[member.start : member.end]
+    }
+    return removals([(member.at, member.end) for member in found], doomed)
+
+
+def _list_in(text: Buffer, start: int, name: bytes) -> list[tuple[int, int]]:
+    """The elements of the list `name` in the object at `start`."""
+    found = members(text, start, frozenset((name,))).last_of(name)
     if found is None or text[found.start : found.start + 1] != b"[":
         return []
-    spans = elements(text, found.start, found.end)
+    return elements(text, found.start, found.end)
+
+
+def _edits(text: Buffer, protocol: str, signs_calls: bool, warn: Callable[[str], None] | None) -> list[Edit]:
+    outer, inner = _LISTS[protocol]
+    spans = _list_in(text, root(text), outer)
     if not inner:
         return _list_edits(text, spans, protocol, signs_calls)[0]
     edits: list[Edit] = []
     emptied: set[int] = set()
     if protocol == "anthropic" and _last_calls_are_foreign(text, spans):
         edits += _without_budget(text)
+        if edits and warn is not None:
+            warn("dropped:reasoning_effort")
     for index, (start, end) in enumerate(spans):
         if not _concerned(text[start:end], protocol, signs_calls):
             continue
@@ -89,7 +126,7 @@ def _edits(text: Buffer, protocol: str, signs_calls: bool) -> list[Edit]:
 def _concerned(text: Buffer, protocol: str, signs_calls: bool) -> bool:
     if protocol != "gemini":
         return _TAG in text
-    return _TAG_BASE64 in text or (signs_calls and holds_foreign_calls(text))
+    return _TAG_BASE64 in text or (signs_calls and signs_matter(text, protocol))
 
 
 def _list_edits(

@@ -47,7 +47,7 @@ from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
-from llmux.web.translated import TranslatedAnswer
+from llmux.web.translated import TranslatedAnswer, warned
 from llmux.web.verbs import wanted
 from llmux.web.vigil import Vigil, Watch, over_stream
 from llmux.wire.body import BodyLost, BodyTooLarge
@@ -317,6 +317,7 @@ class ModelRoutingWrapper:
             )
             account.counting = translated
             return translated
+        said += warned(answer.warnings)
         watch = account.watch(call.protocol, head.status, vigil)
         whole = account.whole if head.until_close else None
         headers, transform = response_transform(

@@ -229,8 +229,7 @@ class TranslatedAnswer:
         self._request.respond(answer.status, [*kept, *answer.headers, *said], answer.body)
 
     def _warnings(self, more: tuple[str, ...]) -> RawHeaders:
-        codes = dict.fromkeys((*self._translation.warnings, *more))
-        return [(b"x-llmux-warning", ", ".join(codes).encode("ascii", "backslashreplace"))] if codes else []
+        return warned(tuple(dict.fromkeys((*self._translation.warnings, *more))))
 
     def _keep(self, entries: object) -> None:
         if isinstance(entries, dict):
@@ -249,3 +248,8 @@ class TranslatedAnswer:
         self._over = True
         self._request.flow(None)
         self.done.callback(Outcome(complete, client_gone, failure, self._received))
+
+
+def warned(codes: tuple[str, ...]) -> RawHeaders:
+    """The header that names what a request or its answer lost (TRANSLATION 2.4), if it lost anything."""
+    return [(b"x-llmux-warning", ", ".join(codes).encode("ascii", "backslashreplace"))] if codes else []
