@@ -107,6 +107,40 @@ class ConfigurationTests(SynchronousTestCase):
         (warning,) = ended.json()["warnings"]
         self.assertIn("ampcode.credits is not written down", warning)
 
+    def test_checkWarnsOfLiteralKeysThatOthersCanRead(self) -> None:
+        permitted = CONFIG.replace("ampcode:\n", "ampcode:\n  credits: deny\n")
+        named = permitted.replace("[ck-1]", "['${ITS_KEY}']").replace("[pk-1]", "[os.environ/ITS_KEY]")
+        for text, mode, warned in (
+            (permitted, 0o644, True),
+            (permitted, 0o640, True),
+            (permitted, 0o600, False),
+            (named, 0o644, False),
+            (named.replace("kind: anthropic", "kind: anthropic, headers: {X-A: sk-proj-0123456789}"), 0o644, True),
+        ):
+            self.path.write_text(text)
+            self.path.chmod(mode)
+            with mock.patch.dict(os.environ, {"ITS_KEY": "a-key-of-its-own"}):
+                ended = run("check", str(self.path))
+            self.assertEqual("holds literal keys" in ended.out, warned, text)
+
+    def test_aModelWithoutANameIsWrongUse(self) -> None:
+        for model in ("", " "):
+            ended = run("explain", model, "-c", str(self.path))
+            self.assertEqual((ended.status, ended.out), (2, ""))
+
+    def test_whatIsNoAddressOrNoKeyIsOneLine(self) -> None:
+        for wrong in (
+            ("--url", "http://127.0.0.1:abc"),
+            ("--url", "http://127.0.0.1:99999"),
+            ("--url", "http://[::1"),
+            ("--url", "https://127.0.0.1:1"),
+            ("--url", "http://127.0.0.1:1", "--client-key", "a\nb"),
+            ("--url", "http://127.0.0.1:1", "--client-key", "k\u2014y"),
+        ):
+            ended = run("status", "-c", str(self.path), *wrong)
+            self.assertEqual((ended.status, ended.out, ended.err.count("\n")), (1, "", 1), ended.err)
+            self.assertTrue(ended.err.startswith("llmux: "), ended.err)
+
     def test_explainSaysWhatTheRouterWouldDo(self) -> None:
         for model, route in (("opus-9", "LOCAL_PROVIDER"), ("sonnet-9(high)", "MODEL_MAPPING"), ("x", "AMP_CREDITS")):
             ended = run("explain", model, "--json", "-c", str(self.path))

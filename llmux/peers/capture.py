@@ -38,11 +38,15 @@ InThread = Callable[..., Deferred[Any]]
 
 
 def secrets_of(config: Config) -> Iterator[str]:
+    """Every key that a configuration holds, and every extra header's value, which may be one."""
+    yield from keys_of(config)
+    yield from (value for provider in config.providers for _, value in provider.headers)
+
+
+def keys_of(config: Config) -> Iterator[str]:
     """Every key that a configuration holds."""
     yield from (key.reveal() for key in config.api_keys)
-    for provider in config.providers:
-        yield from (key.reveal() for key in provider.api_keys)
-        yield from (value for _, value in provider.headers)
+    yield from (key.reveal() for provider in config.providers for key in provider.api_keys)
     amp = config.ampcode
     if amp.upstream_api_key is not None:
         yield amp.upstream_api_key.reveal()

@@ -51,15 +51,14 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
         config = configuration(options.config)
         url = url or address(config)
         key = key or (config.api_keys[0].reveal() if config.api_keys else None)
-    parts = urlsplit(url)
-    if parts.scheme != "http" or parts.hostname is None:
-        raise NotAnswered(f"{url}: the address of a daemon is http://HOST:PORT")
-    connection = http.client.HTTPConnection(parts.hostname, parts.port or 80, timeout=SECONDS)
+    connection = http.client.HTTPConnection(*_host_and_port(url), timeout=SECONDS)
     headers = {"Content-Type": "application/json", **({"Authorization": f"Bearer {key}"} if key else {})}
     try:
         connection.request(method, path, None if body is None else json.dumps(body), headers)
         answer = connection.getresponse()
         text = answer.read()
+    except ValueError:
+        raise NotAnswered("the client key has a character that a header cannot carry") from None
     except OSError as problem:
         raise NotAnswered(f"no daemon answers at {url}: {problem.strerror or problem}") from None
     except http.client.HTTPException as problem:
@@ -73,6 +72,17 @@ def ask(options: argparse.Namespace, method: str, path: str, body: Any = None) -
     if answer.status != 200:
         raise NotAnswered(f"{url}{path} answered {answer.status}: {value.get('error', value)}")
     return value
+
+
+def _host_and_port(url: str) -> tuple[str, int]:
+    """Where a URL leads; raises NotAnswered for what is no address of a daemon."""
+    try:
+        parts = urlsplit(url)
+        if parts.scheme == "http" and parts.hostname is not None:
+            return parts.hostname, parts.port or 80
+    except ValueError:
+        pass
+    raise NotAnswered(f"{url}: the address of a daemon is http://HOST:PORT")
 
 
 def address(config: Config) -> str:

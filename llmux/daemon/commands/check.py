@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from llmux.config import Config, ConfigError, defaults, find, load_file
 from llmux.daemon.commands.printing import Command, print_json
+from llmux.peers.capture import keys_of
 from llmux.routing.directory import Directory, unusable
 from llmux.routing.mapping import ModelMapper
 
@@ -50,9 +51,13 @@ def _run(options: argparse.Namespace) -> int:
             print(f"error: {text}")
         for text in warnings:
             print(f"warning: {text}")
-        count = f"{len(problems)} errors, {len(warnings)} warnings"
+        count = f"{_counted(problems, 'error')}, {_counted(warnings, 'warning')}"
         print(f"{path or 'built-in defaults'}: {count if problems or warnings else 'all is well'}")
     return 1 if problems else 0
+
+
+def _counted(found: list[str], what: str) -> str:
+    return f"{len(found)} {what}{'' if len(found) == 1 else 's'}"
 
 
 def worth_a_look(config: Config, path: str | None) -> list[str]:
@@ -70,20 +75,27 @@ def worth_a_look(config: Config, path: str | None) -> list[str]:
         if reason is not None:
             found.append(f"provider {provider.name} serves nothing: it {reason}")
     if path is not None:
-        found += _readable_keys(path)
+        found += _readable_keys(path, config)
     return found
 
 
-def _readable_keys(path: str) -> list[str]:
+def _readable_keys(path: str, config: Config) -> list[str]:
     """Whether others on this machine can read a file with literal keys."""
     try:
         mode = os.stat(path).st_mode
-        literal = _LITERAL_KEY.search(Path(path).read_text(encoding="utf-8", errors="replace"))
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
-    if literal is None or not mode & (stat.S_IROTH | stat.S_IRGRP):
+    if not mode & (stat.S_IROTH | stat.S_IRGRP):
+        return []
+    if not _LITERAL_KEY.search(text) and not any(_holds(text, key) for key in keys_of(config)):
         return []
     return [f"{path} holds literal keys and others can read it (chmod 600, or use ${{NAME}})"]
+
+
+def _holds(text: str, key: str) -> bool:
+    """Whether a key is written out, and not just short enough to be a part of something else."""
+    return re.search(rf"(?<![\w-]){re.escape(key)}(?![\w-])", text) is not None
 
 
 def unreachable(config: Config) -> list[str]:

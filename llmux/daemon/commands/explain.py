@@ -36,6 +36,9 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(options: argparse.Namespace) -> int:
+    if not options.model.strip():
+        print("llmux: MODEL is empty", file=sys.stderr)
+        return 2
     if options.live:
         found: dict[str, Any] = ask(options, "POST", "/llmux/explain", {"model": options.model, "route": options.route})
     else:
