@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import tomllib
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -26,6 +27,7 @@ ampcode:
   upstream-url: https://up.example
   model-mappings: [{from: sonnet-9, to: opus-9}]
 """
+GEMINI_KEY = {"selectedType": "gemini-api-key"}
 
 
 class Ended(NamedTuple):
@@ -159,6 +161,17 @@ class ConfigurationTests(SynchronousTestCase):
         out = run("env", "claude", "-c", str(self.path)).out
         self.assertIn("export ANTHROPIC_BASE_URL=http://127.0.0.1:8317\n", out)
         self.assertIn("export ANTHROPIC_API_KEY=ck-1\n", out)
+
+    def test_programsGetWhatPeopleGetForAClient(self) -> None:
+        found = run("env", "codex", "--json", "-c", str(self.path), "--url", "http://127.0.0.1:9/").json()
+        self.assertEqual(found["variables"], {"LLMUX_KEY": "ck-1"})
+        text = found["files"]["~/.codex/config.toml"]
+        self.assertEqual(tomllib.loads(text)["model_providers"]["llmux"]["base_url"], "http://127.0.0.1:9/v1")
+        found = run("env", "gemini", "--json", "-c", str(self.path)).json()
+        self.assertEqual(json.loads(found["files"]["~/.gemini/settings.json"])["security"]["auth"], GEMINI_KEY)
+        self.assertEqual(run("env", "openai", "--json", "-c", str(self.path)).json()["files"], {})
+        for line in run("env", "codex", "-c", str(self.path)).out.splitlines():
+            self.assertTrue(line.startswith(("export ", "# ")), line)
 
     def test_aFileThatCannotBeReadIsOneLine(self) -> None:
         ended = run("models", "-c", str(self.path) + ".none")

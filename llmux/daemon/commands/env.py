@@ -40,17 +40,21 @@ CLIENTS: Mapping[str, Callable[[str, str], dict[str, str]]] = {
     "gemini": _gemini,
     "openai": _openai,
 }
-CODEX_CONFIG = """\
-# in ~/.codex/config.toml:
-# model_provider = "llmux"
-# [model_providers.llmux]
-# name = "llmux"
-# base_url = "{root}/v1"
-# env_key = "LLMUX_KEY"
-# wire_api = "responses\""""
-GEMINI_SETTINGS = """\
-# in ~/.gemini/settings.json:
-# {"security": {"auth": {"selectedType": "gemini-api-key"}}}"""
+# What goes into a client's own file, where variables do not suffice.
+FILES: Mapping[str, tuple[str, str]] = {
+    "codex": (
+        "~/.codex/config.toml",
+        """\
+model_provider = "llmux"
+[model_providers.llmux]
+name = "llmux"
+base_url = "ROOT/v1"
+env_key = "LLMUX_KEY"
+wire_api = "responses"
+""",
+    ),
+    "gemini": ("~/.gemini/settings.json", '{"security": {"auth": {"selectedType": "gemini-api-key"}}}\n'),
+}
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -60,18 +64,19 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = configuration(options.config)
-    root = options.url or address(config)
+    root = (options.url or address(config)).rstrip("/")
     known = config.api_keys[0].reveal() if config.api_keys else PLACEHOLDER
     key = options.client_key or os.environ.get("LLMUX_KEY") or known
     variables = CLIENTS[options.client](root, key)
+    files = {name: text.replace("ROOT", root) for client, (name, text) in FILES.items() if client == options.client}
     if options.json:
-        print_json(variables)
+        print_json({"variables": variables, "files": files})
         return 0
-    print("\n".join(f"export {name}={shlex.quote(value)}" for name, value in variables.items()))
-    if options.client == "codex":
-        print(CODEX_CONFIG.format(root=root))
-    elif options.client == "gemini":
-        print(GEMINI_SETTINGS)
+    for name, value in variables.items():
+        print(f"export {name}={shlex.quote(value)}")
+    for name, text in files.items():
+        print(f"# in {name}:")
+        print("".join(f"# {line}" for line in text.splitlines(keepends=True)), end="")
     return 0
 
 
