@@ -75,7 +75,7 @@ class ChangesTests(SynchronousTestCase):
         new = (
             "request-retry: 2\nmax-retry-interval: 9\nstreaming: {hold: 1, hold-bytes: 1}\ncooldown: {max: 1}\n"
             "routing: {strategy: fill-first, session-affinity: false}\ncors: {origins: ['*']}\nremoved-betas: []\n"
-            "translate: {strict: true}\nampcode: {credits: deny}\n"
+            "translate: {strict: true, extra-content: false, reasoning-content: false}\nampcode: {credits: deny}\n"
         )
         self.assertEqual(
             changes(config("{}"), config(new)),
@@ -90,6 +90,8 @@ class ChangesTests(SynchronousTestCase):
                 "routing.strategy",
                 "streaming.hold",
                 "streaming.hold-bytes",
+                "translate.extra-content",
+                "translate.reasoning-content",
                 "translate.strict",
             ),
         )

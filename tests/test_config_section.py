@@ -67,9 +67,13 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual(config("disable-cooling: true\ncooldown: {max: 9}\n").cooldown_max, 9.0)
 
     def test_corsBetasAndTranslation(self) -> None:
-        found = config("cors: {origins: ['*', https://a.example]}\nremoved-betas: [x-1]\ntranslate: {strict: true}\n")
+        found = config(
+            "cors: {origins: ['*', https://a.example]}\nremoved-betas: [x-1]\n"
+            "translate: {strict: true, reasoning-content: false, extra-content: false}\n"
+        )
         self.assertEqual(found.cors_origins, ("*", "https://a.example"))
         self.assertEqual((found.removed_betas, found.translate_strict), (("x-1",), True))
+        self.assertEqual((found.translate_reasoning_content, found.translate_extra_content), (False, False))
         self.assertEqual(config("removed-betas: []").removed_betas, ())
         self.assertEqual(config("{}").removed_betas, Config().removed_betas)
 

@@ -137,6 +137,8 @@ class ShippedFilesTests(SynchronousTestCase):
             "cors_origins",
             "removed_betas",
             "translate_strict",
+            "translate_reasoning_content",
+            "translate_extra_content",
             "usage",
         ):
             self.assertEqual(getattr(found, name), getattr(usual, name), name)

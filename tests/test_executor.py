@@ -443,6 +443,20 @@ class Native(ExecutorCase):
         self.assertEqual(self.calling.sent, [])
 
 
+class Translating(ExecutorCase):
+    """Requests for a provider of another format."""
+
+    def test_whatChatClientsGetBeyondOpenAIsMembersIsAChoice(self) -> None:
+        for wanted in (True, False):
+            translate = {"reasoning-content": wanted, "extra-content": wanted}
+            self.calling = Calling({"providers": providers("a", kind="gemini"), "translate": translate})
+            asked = self.ask()
+            self.calling.newest.answer(200, body=GOOD)
+            translation = self.successResultOf(asked).translation
+            assert translation is not None
+            self.assertEqual((translation.ctx.reasoning_content, translation.ctx.extra_content), (wanted, wanted))
+
+
 class Secrets(ExecutorCase):
     """What the log holds."""
 

@@ -15,6 +15,8 @@ _KEYS = {
     "cooldown_max": "cooldown.max",
     "cors_origins": "cors.origins",
     "translate_strict": "translate.strict",
+    "translate_reasoning_content": "translate.reasoning-content",
+    "translate_extra_content": "translate.extra-content",
     "retry.rounds": "request-retry",
     "retry.max-interval": "max-retry-interval",
 }

@@ -173,6 +173,6 @@ def _settings(found: dict[str, Any]) -> dict[str, Any]:
         given["cors_origins"] = found["cors"]["origins"]
     if "removed-betas" in found:
         given["removed_betas"] = found["removed-betas"]
-    if "strict" in found.get("translate", {}):
-        given["translate_strict"] = found["translate"]["strict"]
+    for key, value in found.get("translate", {}).items():
+        given["translate_" + key.replace("-", "_")] = value
     return given

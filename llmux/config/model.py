@@ -190,6 +190,8 @@ class Config:
     cors_origins: tuple[str, ...] = ()
     removed_betas: tuple[str, ...] = ("context-1m-2025-08-07",)
     translate_strict: bool = False
+    translate_reasoning_content: bool = True
+    translate_extra_content: bool = True
     path: str | None = None
     digest: str = ""
     warnings: tuple[str, ...] = field(default=(), compare=False)

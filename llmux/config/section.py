@@ -97,7 +97,7 @@ cooldown = section({"max": _SECONDS_OR_OFF})
 usage = section({"enabled": boolean, "retention-days": integer(1, 36_500), "prices": filled})
 _capture = section({"directory": filled, "max-size": size(1024, 1024 * 1024 * MIB), "models": list_of(filled)})
 cors = section({"origins": list_of(origin)})
-translate = section({"strict": boolean})
+translate = section({"strict": boolean, "reasoning-content": boolean, "extra-content": boolean})
 removed_betas = list_of(filled)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from llmux.formats.capabilities import capabilities
@@ -78,7 +78,12 @@ def translated_request(
     target = target_of(call, provider, model)
     encoded = REQUESTS[upstream].encode(request, target)
     sent = _encoded_request(call, provider, credential, encoded)
-    ctx = ClientCtx.of(request, call.requested_model, upstream, model, created, fresh_id)
+    config = call.generation.config
+    ctx = replace(
+        ClientCtx.of(request, call.requested_model, upstream, model, created, fresh_id),
+        reasoning_content=config.translate_reasoning_content,
+        extra_content=config.translate_extra_content,
+    )
     array = call.action == "streamGenerateContent" and b"alt=sse" not in split_target(call.target)[1].split(b"&")
     client = cast(Format, call.protocol)
     return sent, Translation(upstream, client, ctx, request.stream, array, encoded.warnings)
