@@ -31,6 +31,7 @@ from llmux.formats.neutral import (
     Url,
     Video,
 )
+from llmux.formats.opaque import tag_for_gemini
 from llmux.formats.requests import REQUESTS
 
 
@@ -67,6 +68,14 @@ class ChatTests(SynchronousTestCase):
         message = {"role": "assistant", "content": "", "refusal": "no", "reasoning_content": "hm", "tool_calls": [call]}
         parts = _decode("chat", messages=[message]).turns[0].parts
         self.assertEqual(parts, (Thinking("hm"), Refusal("no"), Call("a", "p", "raw", custom=True)))
+
+    def test_aTagAmongGeminisSignaturesKeepsItsOrigin(self) -> None:
+        claude = Opaque("anthropic", "think", "EqQB")
+        for written, blob in ((tag_for_gemini(claude), claude), ("Q2k=", Opaque("gemini", "part", "Q2k="))):
+            call = {"id": "a", "type": "function", "function": {"name": "f"}}
+            call["extra_content"] = {"google": {"thought_signature": written}}
+            turn = _decode("chat", messages=[{"role": "assistant", "tool_calls": [call]}]).turns[0]
+            self.assertEqual(turn.parts, (Call("a", "f", "", signature=blob),))
 
     def test_theNameOfTheLimitIsTheOneThatWasUsed(self) -> None:
         self.assertEqual(_decode("chat", max_tokens=5).names, {"max_tokens": "max_tokens"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from llmux.formats import ids, media, members
+from llmux.formats import ids, media, members, opaque
 from llmux.formats.losses import malformed
 from llmux.formats.members import at
 from llmux.formats.neutral import (
@@ -169,4 +169,4 @@ def _signature(call: Json) -> Opaque | None:
     value: object = call
     for name in ("extra_content", "google", "thought_signature"):
         value = value.get(name) if isinstance(value, Mapping) else None
-    return Opaque("gemini", "part", value) if isinstance(value, str) and value else None
+    return opaque.untag_from_gemini(value) if isinstance(value, str) and value else None
