@@ -201,6 +201,13 @@ class GeminiTests(RefusalCase):
             contents = self._contents(_HELLO, _assistant(*parts), caps={"signature_required": True})
             self.assertEqual(contents[1]["parts"][0]["thoughtSignature"], "Q2k=")
 
+    def test_aBlobThatGoesBackOnATextLeavesTheCallToTheBypass(self) -> None:
+        thought, call = Thinking("", Opaque("gemini", "part", "Q2k=")), Call("a", "look", "{}")
+        for text, blobs in (("t", ["Q2k=", BYPASS_SIGNATURE]), (" ", ["Q2k="])):
+            turn = _assistant(thought, Text(text), call)
+            contents = self._contents(_HELLO, turn, caps={"signature_required": True})
+            self.assertEqual([part["thoughtSignature"] for part in contents[1]["parts"]], blobs)
+
     def test_aBlobWithoutANextPartEndsTheTurn(self) -> None:
         blob = Opaque("gemini", "part", "Q2k=")
         parts = self._contents(_HELLO, _assistant(Text("t"), Thinking("", blob)))[1]["parts"]

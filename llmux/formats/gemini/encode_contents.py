@@ -60,15 +60,22 @@ def _with_bypass(turns: list[Turn]) -> list[Turn]:
 
 
 def _bypassed(turn: Turn) -> Turn:
+    signed = False
     for index, part in enumerate(turn.parts):
         if isinstance(part, Thinking) and _gemini_blob(part.signature):
-            return turn
-        if isinstance(part, Call):
-            if _gemini_blob(part.signature):
+            signed = True
+        elif isinstance(part, Text) and _is_said(part) and not _gemini_blob(part.signature):
+            signed = False  # the blob goes back on this part
+        elif isinstance(part, Call):
+            if signed or _gemini_blob(part.signature):
                 return turn
-            signed = replace(part, signature=Opaque("gemini", "part", BYPASS_SIGNATURE))
-            return replace(turn, parts=(*turn.parts[:index], signed, *turn.parts[index + 1 :]))
+            call = replace(part, signature=Opaque("gemini", "part", BYPASS_SIGNATURE))
+            return replace(turn, parts=(*turn.parts[:index], call, *turn.parts[index + 1 :]))
     return turn
+
+
+def _is_said(part: Text | Refusal) -> bool:
+    return bool(part.text) and not part.text.isspace()
 
 
 def _gemini_blob(blob: Opaque | None) -> str | None:
@@ -130,7 +137,7 @@ class _Contents:
 
     def _part(self, part: Part) -> dict[str, Any] | None:
         if isinstance(part, Text | Refusal):
-            return {"text": part.text} if part.text and not part.text.isspace() else None
+            return {"text": part.text} if _is_said(part) else None
         if isinstance(part, Call):
             return self._call(part)
         if isinstance(part, Result):
