@@ -66,6 +66,11 @@ class Answers(SynchronousTestCase):
         self.assertEqual(got.status, 502)
         self.assertEqual(json.loads(got.body)["error"]["code"], "malformed_function_call")
 
+    def test_thoughtsAloneAreNoContent(self) -> None:
+        parts = [{"text": "x", "thought": True}]
+        candidate = {"content": {"parts": parts}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 0}
+        self.assertEqual(answer("gemini", "anthropic", {"candidates": [candidate]}).status, 502)
+
     def test_aMalformedGeminiCallWithTextIsAnEnd(self) -> None:
         candidate = {"content": {"parts": [{"text": "x"}]}, "finishReason": "MALFORMED_FUNCTION_CALL", "index": 0}
         got = answer("gemini", "chat", {"candidates": [candidate]})

@@ -173,8 +173,8 @@ class StreamDecoder(Decoder):
             candidate.i = self._open(PartStart(self._next, kind, signature=on_part, choice=candidate.index))
             candidate.kind = kind
             candidate.signed = on_part is not None
-            candidate.said = True
             if kind == "text":
+                candidate.said = True
                 candidate.text_i = candidate.i
             signature = None if on_part is not None else signature
         if kind == "text":
