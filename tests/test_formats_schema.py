@@ -75,6 +75,8 @@ class JsonDialectTests(SynchronousTestCase):
             ({"const": 3}, {"enum": [3]}),
             ({"oneOf": [_STRING]}, {"anyOf": [_STRING]}),
             ({"type": "integer", "exclusiveMinimum": 3}, {"type": "integer", "minimum": 4}),
+            ({"type": ["integer", "null"], "exclusiveMaximum": 3}, {"type": ["integer", "null"], "maximum": 2}),
+            ({"type": ["integer", "number"], "exclusiveMaximum": 3}, {"type": ["integer", "number"], "maximum": 3}),
             ({"type": "number", "exclusiveMaximum": 3}, {"type": "number", "maximum": 3}),
             ({"type": "integer", "minimum": 3, "exclusiveMinimum": True}, {"type": "integer", "minimum": 4}),
             ({"items": [_STRING]}, {"prefixItems": [_STRING]}),

@@ -239,7 +239,9 @@ def _include_bound(schema: dict[str, Any], bound: str, exclusive: str, step: int
         limit = schema.get(bound)
     if isinstance(limit, bool) or not isinstance(limit, int | float):
         return
-    included = limit + step if schema.get("type") == "integer" else limit
+    kind = schema.get("type")
+    whole = kind == "integer" or (isinstance(kind, list) and "integer" in kind and "number" not in kind)
+    included = limit + step if whole else limit
     held = schema.get(bound)
     if isinstance(held, int | float) and not isinstance(held, bool):
         included = max(held, included) if step > 0 else min(held, included)
