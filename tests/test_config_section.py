@@ -57,6 +57,7 @@ class SectionTests(SynchronousTestCase):
         self.assertEqual((found.strategy, found.session_affinity), ("fill-first", False))
         self.assertEqual(len(found.warnings), 1)
         self.assertIn("did you mean round-robin?", problems("routing: {strategy: roundrobin}")[0])
+        self.assertEqual(config("routing: {strategy: weighted-round-robin}").strategy, "weighted")
 
     def test_retriesAndCooldowns(self) -> None:
         self.assertEqual(config("request-retry: 3\nmax-retry-interval: 5\n").retry, Retry(3, 5.0))

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import stat
 import tempfile
 from pathlib import Path
@@ -92,7 +93,7 @@ class ConvertTests(SynchronousTestCase):
 
     def test_everyExampleLoads(self) -> None:
         for tool in TOOLS:
-            self.assertEqual(problems_of(written(tool, self.imported(tool)), "new.yaml"), [], tool)
+            self.assertEqual(problems_of(written(tool, self.imported(tool)), "new.yaml"), ([], []), tool)
 
     def test_litellmsDeploymentsBecomeProvidersWithAliases(self) -> None:
         providers = {provider.name: provider for provider in self.config("litellm").providers}
@@ -100,6 +101,82 @@ class ConvertTests(SynchronousTestCase):
         listed = [(entry.name, entry.alias) for entry in providers["openai"].models]
         self.assertEqual(listed, [("gpt-4o", None), ("gpt-4o-mini", "fast")])
         self.assertEqual(providers["openai-2"].base_url, "http://127.0.0.1:8000/v1")
+
+    def test_litellmsWildcardsBecomeTheKindsOwnPatterns(self) -> None:
+        imported = convert(
+            "litellm",
+            {
+                "model_list": [
+                    {"model_name": f"{prefix}/*", "litellm_params": {"model": f"{prefix}/*"}}
+                    for prefix in ("anthropic", "gemini", "openrouter")
+                ]
+                + [{"model_name": "*", "litellm_params": {"model": "*"}}]
+            },
+        )
+        listed = [(found["name"], found["models"]) for found in imported.config["providers"]]
+        self.assertEqual(listed, [("anthropic", ["claude-*"]), ("gemini", ["gemini-*", "gemma-*"])])
+        lost = "\n".join(imported.lost)
+        for name in ("anthropic/*", "gemini/*", "openrouter/*", "(*)"):
+            self.assertIn(name, lost)
+        self.assertEqual(problems_of(written("litellm", imported), "new.yaml"), ([], []))
+
+    def test_whatSpeaksAnotherApiAtItsOwnAddressStaysBehind(self) -> None:
+        params = {"model": "azure/gpt-4o-eu", "api_base": "https://x.openai.azure.com/", "api_key": "os.environ/A"}
+        imported = convert("litellm", {"model_list": [{"model_name": "gpt-4o", "litellm_params": params}]})
+        self.assertEqual(imported.config["providers"], [])
+        self.assertIn("azure", imported.lost[0])
+
+    def test_litellmsNamedCredentialsAreLookedUp(self) -> None:
+        document = {
+            "model_list": [
+                {"model_name": "a", "litellm_params": {"model": "openai/a", "litellm_credential_name": "mine"}},
+                {"model_name": "b", "litellm_params": {"model": "openai/b", "litellm_credential_name": "none"}},
+            ],
+            "credential_list": [
+                {"credential_name": "mine", "credential_values": {"api_key": "k-1", "api_base": "http://h/v1"}}
+            ],
+        }
+        imported = convert("litellm", document)
+        (provider,) = imported.config["providers"]
+        self.assertEqual((provider["base-url"], provider["api-keys"]), ("http://h/v1", ["k-1"]))
+        self.assertEqual(len(imported.lost), 1)
+        self.assertIn("none", imported.lost[0])
+
+    def test_ollamaIsAskedInOpenaisFormat(self) -> None:
+        params = {"model": "ollama/llama2", "api_base": "http://localhost:11434"}
+        imported = convert("litellm", {"model_list": [{"model_name": "l", "litellm_params": params}]})
+        self.assertEqual(imported.config["providers"][0]["base-url"], "http://localhost:11434/v1")
+
+    def test_nothingIsDroppedWithoutAWord(self) -> None:
+        entry = {
+            "model_name": "a",
+            "litellm_params": {"model": "openai/a", "timeout": 5, "stream_timeout": 6},
+            "model_info": {"mode": "chat"},
+        }
+        document = {
+            "model_list": [entry],
+            "litellm_settings": {"set_verbose": True, "json_logs": True, "drop_params": True},
+        }
+        lost = "\n".join(convert("litellm", document).lost)
+        for name in ("timeout", "stream_timeout", "model_info", "set_verbose", "json_logs"):
+            self.assertIn(name, lost)
+        self.assertNotIn("drop_params", lost)
+        document = json.loads(json.dumps(LLMUX_TS))
+        document["server"]["workers"] = document["amp"]["extra"] = 1
+        document["routing"]["modelMappings"][0]["thinking"] = True
+        document["routing"]["modelMapping"]["ag"] = {"provider": "antigravity", "model": "gemini-claude"}
+        lost = "\n".join(convert("llmux-ts", document).lost)
+        for name in ("server.workers", "amp.extra", "modelMappings[0].thinking", "modelMapping.ag (antigravity)"):
+            self.assertIn(name, lost)
+
+    def test_theTypeScriptLlmuxsOwnUpstreamIsKept(self) -> None:
+        for amp, upstream in (
+            ({}, "https://ampcode.com"),
+            ({"amp": {"enabled": True}}, "https://ampcode.com"),
+            ({"amp": {"enabled": False}}, None),
+        ):
+            config = convert("llmux-ts", {"routing": {}, **amp}).config
+            self.assertEqual(config.get("ampcode", {}).get("upstream-url"), upstream)
 
     def test_litellmsLossesAreNamed(self) -> None:
         lost = "\n".join(self.imported("litellm").lost)
@@ -129,7 +206,8 @@ class ConvertTests(SynchronousTestCase):
     def test_theGoProxysFileStaysAsItIs(self) -> None:
         config = self.config("cliproxyapi")
         self.assertEqual([provider.kind for provider in config.providers], ["anthropic"])
-        self.assertEqual(self.imported("cliproxyapi").lost, ["auth-dir: llmux has no use for it"])
+        (lost,) = self.imported("cliproxyapi").lost
+        self.assertTrue(lost.startswith("auth-dir: "), lost)
 
     def test_anotherToolsFileIsRefused(self) -> None:
         for tool in TOOLS:
@@ -171,6 +249,24 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("not carried over: LOG", out)
         self.assertEqual(stat.S_IMODE(os.stat(self.target).st_mode), 0o600)
         self.assertNotIn("sk-or-1234567890", out)
+
+    def test_whatIsIgnoredFurtherInIsNamedWithItsPlace(self) -> None:
+        entry = {"api-key": "sk-ant-1", "cloak": {"mode": "auto"}, "headers": {"X-A": "$ABC"}}
+        document = {"claude-api-key": [entry], "routing": {"strategy": "weighted-round-robin"}}
+        self.source.write_text(json.dumps(document))
+        status, out, _ = self.run_command("cliproxyapi", str(self.source), "-o", str(self.target))
+        self.assertEqual(status, 0, out)
+        for name in ("claude-api-key[0].cloak: ", "claude-api-key[0].headers.X-A: "):
+            self.assertRegex(out, f"not carried over: .*yaml:[0-9]+:[0-9]+: {re.escape(name)}")
+
+    def test_commentsAndTrailingCommasAreReadAsTheRouterReadsThem(self) -> None:
+        text = json.dumps(CCR, indent=1).replace('"LOG": true,', '"LOG": true, // "what"\n /* "and" why */')
+        text = "// mine\n" + text.replace("\n}", ",\n}").replace('"x,y"', '"x,y", ')
+        self.assertRaises(ValueError, json.loads, text)
+        self.source.write_text(text)
+        status, _, err = self.run_command("ccr", str(self.source), "-o", str(self.target))
+        self.assertEqual(status, 0, err)
+        self.assertIn("https://openrouter.ai/api/v1", self.target.read_text())
 
     def test_anExistingFileIsKept(self) -> None:
         self.target.write_text("mine")

@@ -89,8 +89,17 @@ def streaming(value: Value) -> dict[str, Any]:
     return found
 
 
+_strategy = one_of((*STRATEGIES, "weighted-round-robin"))
+
+
+def strategy(value: Value) -> str:
+    """One of the strategies; the Go proxy has a longer name for `weighted`."""
+    found = _strategy(value)
+    return "weighted" if found == "weighted-round-robin" else found
+
+
 routing = section(
-    {"strategy": one_of(STRATEGIES), "session-affinity": boolean},
+    {"strategy": strategy, "session-affinity": boolean},
     {"session-affinity-ttl": _ELSEWHERE, "session-affinity-subagents": _ELSEWHERE},
 )
 cooldown = section({"max": _SECONDS_OR_OFF})

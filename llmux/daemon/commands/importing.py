@@ -5,8 +5,10 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ TOOLS: Mapping[str, Callable[[Mapping[str, Any]], Imported]] = {
     "llmux-ts": llmux_ts.convert,
 }
 LARGEST_FILE = 4 * 1024 * 1024
+_STRING = r'("(?:\\.|[^"\\])*")'
+_COMMENT = re.compile(rf"{_STRING}|//[^\n]*|/\*.*?\*/", re.DOTALL)
+_TRAILING_COMMA = re.compile(rf"{_STRING}|,(?=\s*[}}\]])")
 
 
 class Unusable(Exception):
@@ -41,16 +46,17 @@ def _run(options: argparse.Namespace) -> int:
     try:
         imported = convert(options.tool, read(options.file))
         text = written(options.tool, imported)
-        problems = problems_of(text, options.output)
+        problems, ignored = problems_of(text, options.output)
+        lost = [*imported.lost, *ignored]
         write(options.output, text, options.force)
     except Unusable as problem:
         print(f"llmux: {problem}", file=sys.stderr)
         return 1
     if options.json:
-        print_json({"file": options.output, "lost": imported.lost, "problems": problems})
+        print_json({"file": options.output, "lost": lost, "problems": problems})
     else:
         print(f"written: {options.output}")
-        for line in imported.lost:
+        for line in lost:
             print(f"not carried over: {line}")
         for line in problems:
             print(f"to be mended: {line}")
@@ -66,12 +72,20 @@ def read(path: str) -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError) as problem:
         raise Unusable(f"{path}: {getattr(problem, 'strerror', None) or 'it is not UTF-8'}") from None
     try:
-        document = json.loads(text) if text.lstrip().startswith("{") else yaml.safe_load(text)
+        document = parsed(text)
     except (ValueError, yaml.YAMLError, RecursionError):
         raise Unusable(f"{path} is neither YAML nor JSON") from None
     if not isinstance(document, dict):
         raise Unusable(f"{path} is not a configuration")
     return {str(name): value for name, value in document.items()}
+
+
+def parsed(text: str) -> Any:
+    """The document: YAML, or JSON with comments and trailing commas, as Claude Code Router reads it."""
+    if text.lstrip()[:1] in ("{", "/"):
+        with suppress(ValueError):
+            return json.loads(_TRAILING_COMMA.sub(r"\1", _COMMENT.sub(r"\1", text)))
+    return yaml.safe_load(text)
 
 
 def convert(tool: str, document: Mapping[str, Any]) -> Imported:
@@ -88,13 +102,12 @@ def written(tool: str, imported: Imported) -> str:
     return head + yaml.safe_dump(imported.config, sort_keys=False, allow_unicode=True, width=100)
 
 
-def problems_of(text: str, path: str) -> list[str]:
-    """What keeps the new file from being loaded, nothing as a rule."""
+def problems_of(text: str, path: str) -> tuple[list[str], list[str]]:
+    """What keeps the new file from being loaded, nothing as a rule, and what is ignored in it."""
     try:
-        load(text, path, _AnyVariable())
+        return [], [*load(text, path, _AnyVariable()).warnings]
     except ConfigError as problem:
-        return [str(each) for each in problem.all]
-    return []
+        return [str(each) for each in problem.all], []
 
 
 class _AnyVariable(dict[str, str]):

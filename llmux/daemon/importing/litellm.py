@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from llmux.daemon.importing.imported import Imported, Json, NotThatFormat, items, mapping, text, unique
+from llmux.routing.directory import DEFAULT_MODELS
 
 # LiteLLM's provider prefix -> our kind, default base URL, and where LiteLLM looks for a key that is not given.
 _PREFIXES: dict[str, tuple[str, str, str]] = {
@@ -23,7 +24,9 @@ _PREFIXES: dict[str, tuple[str, str, str]] = {
     "hosted_vllm": ("openai", "", "HOSTED_VLLM_API_KEY"),
     "lm_studio": ("openai", "http://127.0.0.1:1234/v1", ""),
 }
-_UNDERSTOOD = ("model", "api_key", "api_base", "base_url", "timeout", "stream_timeout")
+# Those that have an address of their own and still no API that we speak.
+_OTHER_APIS = {"azure", "azure_text", "bedrock", "vertex_ai", "sagemaker", "watsonx", "cohere", "replicate", "triton"}
+_UNDERSTOOD = ("model", "api_key", "api_base", "base_url", "litellm_credential_name")
 _STRATEGIES = {"simple-shuffle": "round-robin", "usage-based-routing": "round-robin"}
 
 
@@ -33,24 +36,37 @@ def convert(document: Json) -> Imported:
         raise NotThatFormat("it has no model_list")
     result = Imported()
     providers: dict[tuple[str, str, str], dict[str, Any]] = {}
+    credentials = {
+        str(mapping(entry).get("credential_name")): mapping(mapping(entry).get("credential_values"))
+        for entry in items(document.get("credential_list"))
+    }
     for number, entry in enumerate(items(document["model_list"])):
-        _entry(result, providers, mapping(entry), f"model_list[{number}]")
+        _entry(result, providers, credentials, mapping(entry), f"model_list[{number}]")
     result.config["providers"] = list(providers.values())
     _settings(result, document)
     result.lose_unknown(
         "",
         document,
-        ("model_list", "router_settings", "litellm_settings", "general_settings"),
+        ("model_list", "credential_list", "router_settings", "litellm_settings", "general_settings"),
         "llmux has nothing like it",
     )
     return result
 
 
 def _entry(
-    result: Imported, providers: dict[tuple[str, str, str], dict[str, Any]], entry: dict[str, Any], place: str
+    result: Imported,
+    providers: dict[tuple[str, str, str], dict[str, Any]],
+    credentials: dict[str, dict[str, Any]],
+    entry: dict[str, Any],
+    place: str,
 ) -> None:
     asked = text(entry.get("model_name"))
     params = mapping(entry.get("litellm_params"))
+    credential = text(params.get("litellm_credential_name"))
+    if credential is not None and credential not in credentials:
+        result.lose(f"{place} ({asked})", f"credential_list has no {credential}")
+        return
+    params = {**credentials.get(credential or "", {}), **params}
     model = text(params.get("model"))
     if asked is None or model is None:
         result.lose(place, "it names no model")
@@ -60,17 +76,40 @@ def _entry(
         prefix, name = _family(model), model
     known = _PREFIXES.get(prefix)
     base = text(params.get("api_base")) or text(params.get("base_url"))
-    if known is None and base is None:
+    if known is None and (base is None or prefix in _OTHER_APIS):
         result.lose(f"{place} ({asked})", f"provider {prefix} has no API that llmux speaks")
         return
     kind, default_base, variable = known or ("openai", "", "")
     if known is None:
         name = model
+    if prefix in ("ollama", "ollama_chat") and base and not base.rstrip("/").endswith("/v1"):
+        base = f"{base.rstrip('/')}/v1"
+    own_address = base is not None
     base = base or default_base
     if not base:
         result.lose(f"{place} ({asked})", "it needs an api_base")
         return
-    key = text(params.get("api_key")) or (f"${{{variable}}}" if variable else "")
+    listed: list[Any] = [name if name == asked else {"name": name, "alias": asked}]
+    if "*" in name:
+        listed = [] if own_address or not slash or prefix != kind else [*DEFAULT_MODELS[kind]]
+        what = f"the prefix is not taken off, so ask for {', '.join(map(str, listed))}" if listed else "list its models"
+        result.lose(f"{place} ({asked})", f"a pattern cannot stand for models of another name: {what}")
+    if listed:
+        key = text(params.get("api_key")) or (f"${{{variable}}}" if variable else "")
+        _add(providers, prefix, kind, base, key, listed)
+    result.lose_unknown(f"{place}.litellm_params.", params, _UNDERSTOOD, "per-model parameters are left to the client")
+    result.lose_unknown(f"{place}.", entry, ("model_name", "litellm_params"), "llmux keeps no facts about models")
+
+
+def _add(
+    providers: dict[tuple[str, str, str], dict[str, Any]],
+    prefix: str,
+    kind: str,
+    base: str,
+    key: str,
+    listed: list[Any],
+) -> None:
+    """Add models to the provider with this address and key, or make one."""
     provider = providers.get((kind, base, key))
     if provider is None:
         provider = {
@@ -81,10 +120,7 @@ def _entry(
             "models": [],
         }
         providers[kind, base, key] = provider
-    listed: Any = name if name == asked else {"name": name, "alias": asked}
-    if listed not in provider["models"]:
-        provider["models"].append(listed)
-    result.lose_unknown(f"{place}.litellm_params.", params, _UNDERSTOOD, "per-model parameters are left to the client")
+    provider["models"] += [entry for entry in listed if entry not in provider["models"]]
 
 
 def _family(model: str) -> str:
@@ -98,7 +134,7 @@ def _settings(result: Imported, document: Json) -> None:
     key = text(general.get("master_key"))
     if key is not None:
         result.config["api-keys"] = [key]
-    result.lose_unknown("general_settings.", general, ("master_key",), "llmux keeps no users or virtual keys")
+    result.lose_unknown("general_settings.", general, ("master_key",), "llmux has nothing like it")
     router = mapping(document.get("router_settings"))
     library = mapping(document.get("litellm_settings"))
     rules = []
@@ -130,5 +166,8 @@ def _settings(result: Imported, document: Json) -> None:
         result.config["cooldown"] = {"max": cooldown}
     carried = ("model_group_alias", "routing_strategy", "num_retries", "timeout", "cooldown_time", "fallbacks")
     result.lose_unknown("router_settings.", router, carried, "llmux has nothing like it")
+    for name, option in (("set_verbose", "--log-level debug"), ("json_logs", "--log-format json")):
+        if library.get(name):
+            result.lose(f"litellm_settings.{name}", f"start twistd llmux with {option}")
     carried = ("num_retries", "request_timeout", "fallbacks", "drop_params", "set_verbose", "json_logs")
     result.lose_unknown("litellm_settings.", library, carried, "llmux has nothing like it")

@@ -11,6 +11,10 @@ _KINDS = {
     "openai": ("openai", "OPENAI_API_KEY"),
     "gemini": ("gemini", "GEMINI_API_KEY"),
 }
+_AMP = ("enabled", "upstreamUrl", "upstreamApiKey", "restrictManagementToLocalhost")
+_UPSTREAM = "https://ampcode.com"
+_LOGIN = "its log-in belongs to a consumer subscription, which llmux does not reuse"
+_NOT_CARRIED = {"opencode-zen": "write it as a provider of kind openai with its key"}
 
 
 def convert(document: Json) -> Imported:
@@ -32,8 +36,8 @@ def convert(document: Json) -> Imported:
     result.config["providers"] = _providers(result, routing)
     rules = _rules(result, routing)
     ampcode: dict[str, Any] = {}
-    if amp.get("enabled", True) and text(amp.get("upstreamUrl")):
-        ampcode["upstream-url"] = text(amp.get("upstreamUrl"))
+    if amp.get("enabled", True):
+        ampcode["upstream-url"] = text(amp.get("upstreamUrl")) or _UPSTREAM
         ampcode["credits"] = "allow"
     if text(amp.get("upstreamApiKey")):
         ampcode["upstream-api-key"] = text(amp.get("upstreamApiKey"))
@@ -53,6 +57,8 @@ def convert(document: Json) -> Imported:
         ("modelMapping", "modelMappings", "fallbackOrder", "rotateOn429", "maxRetryAttempts"),
         "llmux has nothing like it",
     )
+    result.lose_unknown("server.", server, ("port", "hostname", "cors"), "llmux has nothing like it")
+    result.lose_unknown("amp.", amp, _AMP, "llmux has nothing like it")
     result.lose_unknown("", document, ("server", "routing", "amp"), "llmux has nothing like it")
     return result
 
@@ -68,7 +74,7 @@ def _providers(result: Imported, routing: dict[str, Any]) -> list[dict[str, Any]
     found = []
     for priority, name in enumerate(dict.fromkeys(order or list(_KINDS))):
         if name not in _KINDS:
-            result.lose(f"provider {name}", "its log-in belongs to a consumer subscription, which llmux does not reuse")
+            result.lose(f"provider {name}", _NOT_CARRIED.get(name, _LOGIN))
             continue
         kind, variable = _KINDS[name]
         found.append({"name": name, "kind": kind, "api-keys": [f"${{{variable}}}"], "priority": priority})
@@ -85,6 +91,8 @@ def _rules(result: Imported, routing: dict[str, Any]) -> list[dict[str, Any]]:
             result.lose(f"routing.modelMapping.{name}", "it names no model")
             continue
         provider = text(resolved.get("provider"))
+        if provider is not None and provider not in _KINDS:
+            result.lose(f"routing.modelMapping.{name} ({provider})", "that provider is not carried over")
         first: Any = {"model": model, "provider": provider} if provider in _KINDS else model
         further = [other for other in items(resolved.get("fallbacks")) if text(other)]
         if model != name or further:
@@ -97,6 +105,8 @@ def _rules(result: Imported, routing: dict[str, Any]) -> list[dict[str, Any]]:
         if source is None or not kept:
             result.lose(f"routing.modelMappings[{number}]", "it has no from or no to")
             continue
+        if rule.get("thinking") is not None:
+            result.lose(f"routing.modelMappings[{number}].thinking", "write a level behind the model: NAME(high)")
         rules.append({"from": source, "to": kept if len(kept) > 1 else kept[0]})
     return rules
 
