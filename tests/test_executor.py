@@ -474,7 +474,7 @@ class Secrets(ExecutorCase):
 
     def test_whatNobodyReadsIsNotEmitted(self) -> None:
         self.calling = Calling({"providers": providers("a")})
-        self.calling.executor.least_level = LogLevel.info
+        self.calling.executor.records.least = LogLevel.info
         asked = self.ask()
         self.calling.newest.answer(200, body=GOOD)
         self.successResultOf(asked)

@@ -11,7 +11,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.daemon.observers import observer, stamp
+from llmux.daemon.observers import observer
 
 
 class Counting(io.StringIO):
@@ -98,6 +98,3 @@ class ObserverTests(SynchronousTestCase):
         log, out = self.lines("text")
         out.close()
         log.info("into the void")
-
-    def test_timesAreRfc3339(self) -> None:
-        self.assertEqual(stamp(0.25), "1970-01-01T00:00:00.250Z")

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.routing.decision import RouteType, RoutingDecision, RoutingRequest
 from llmux.routing.extractor import ModelExtractor
-from llmux.routing.record import DecisionRecord, record
+from llmux.routing.record import DecisionRecord, record, stamp
 from tests import vectors
 from tests.test_mapping import provider_of, rule_of
 from tests.test_router import router_of
 
 VECTORS = vectors.routing("logging")
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC).timestamp()
 MODEL_ROUTE = re.compile(
     r"(/api/provider/[^/]+)?(/v1)?/(chat/completions|completions|responses|messages|messages/count_tokens)"
     r"|(/api/provider/[^/]+)?/v1(beta)?/models/(?P<action>.+)"
@@ -109,11 +109,14 @@ class Records(SynchronousTestCase):
         for value in record(decision, "/x\ny", NOW).fields.values():
             self.assertTrue(value.isprintable(), value)
 
-    def test_theTimeIsInUtcAndNeedsAZone(self) -> None:
+    def test_theTimeIsInUtc(self) -> None:
         decision = RoutingDecision(RouteType.LOCAL_PROVIDER, "a", "a", "p")
-        elsewhere = NOW.astimezone(timezone(timedelta(hours=2)))
-        self.assertEqual(record(decision, "/", elsewhere).fields["timestamp"], "2026-01-02T03:04:05.678Z")
-        self.assertRaises(ValueError, record, decision, "/", NOW.replace(tzinfo=None))
+        self.assertEqual(record(decision, "/", NOW).fields["timestamp"], "2026-01-02T03:04:05.678Z")
+
+    def test_timesAreRfc3339AndFindTheirSecond(self) -> None:
+        for seconds, text in ((0.25, "00.250Z"), (1.001, "01.001Z"), (0.99999, "00.999Z"), (59.99999999, "00.000Z")):
+            self.assertTrue(stamp(seconds).endswith(text), (seconds, stamp(seconds)))
+        self.assertEqual(stamp(0.25), "1970-01-01T00:00:00.250Z")
 
     def test_everyMessageFitsItsFields(self) -> None:
         for requested in ("a", "big", "ghost"):

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import IO, Any
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import ILogObserver, LogEvent, LogLevel, formatEvent
 from zope.interface import implementer
+
+from llmux.routing.record import stamp
 
 LEVELS = {
     "debug": LogLevel.debug,
@@ -28,19 +29,7 @@ _ORDER = {level: rank for rank, level in enumerate((*LEVELS.values(), LogLevel.c
 _AT_ONCE = _ORDER[LogLevel.warn]
 _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b", "\x00": "\\x00"})
 _LEFT_OUT = frozenset(("message", "time", "format", "isError", "system"))
-_AS_THEY_ARE = frozenset((str, int, float, bool, type(None)))
-_encode = msgspec.json.Encoder().encode
-_seconds: tuple[int, str] = (-1, "")
-
-
-def stamp(seconds: float) -> str:
-    """RFC 3339 in UTC with milliseconds."""
-    global _seconds
-    whole = int(seconds)
-    if whole != _seconds[0]:
-        # Thousands of records share a second, and its text.
-        _seconds = whole, datetime.fromtimestamp(whole, UTC).strftime("%Y-%m-%dT%H:%M:%S")
-    return f"{_seconds[1]}.{int((seconds - whole) * 1000):03d}Z"
+_encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def message(event: LogEvent) -> str:
@@ -76,15 +65,13 @@ def json_line(event: LogEvent) -> str:
         "namespace": event.get("log_namespace", "-"),
         "message": message(event),
     }
-    for key, value in event.items():
-        if key not in _LEFT_OUT and not key.startswith("log_"):
-            record[key] = value if type(value) in _AS_THEY_ARE else str(value)
+    record |= {key: value for key, value in event.items() if key[:4] != "log_" and key not in _LEFT_OUT}
     if "log_failure" in event:
         record["traceback"] = _traceback(event)
     try:
         return _encode(record).decode() + "\n"
     except (UnicodeEncodeError, OverflowError):
-        return json.dumps(record) + "\n"  # half of a character, as an escape
+        return json.dumps(record, default=str) + "\n"  # half of a character, as an escape
 
 
 @implementer(ILogObserver)

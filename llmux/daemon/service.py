@@ -118,7 +118,7 @@ class DaemonService(MultiService):
         generation = build(config, 1, self._lasting)
         self._warnings = generation.warnings
         self.face = Face(generation, self.pool, executor, self._lasting, reactor, in_thread)
-        self.face.models.least_level = executor.least_level = LEVELS[log_level]
+        self.face.models.records.least = executor.records.least = LEVELS[log_level]
         self.server = HTTPServer(self.face.site, self.face.refuse, reactor, server_settings(config))
         self.face.server = self.server
         self._descriptions = config.listen

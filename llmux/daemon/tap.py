@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
@@ -17,7 +18,7 @@ from llmux.daemon.observers import LEVELS
 class Options(usage.Options):
     """The options of `twistd llmux`."""
 
-    synopsis = "[--config FILE] [--log-format text|json] [--log-level LEVEL]"
+    synopsis = "[--config FILE] [--log-format text|json] [--log-level LEVEL] [--access-log]"
     longdesc = (
         "Routes each model request to your own provider, to another model, or to an upstream that costs credits, and "
         "passes everything else through. Without --config the file is $LLMUX_CONFIG, then llmux/llmux.yaml in the "
@@ -29,6 +30,7 @@ class Options(usage.Options):
         ["log-format", None, "text", "text for people, json for programs"],
         ["log-level", None, "info", f"Least important level that is logged: {', '.join(LEVELS)}"],
     ]
+    optFlags = [["access-log", None, "Log a line for every request, without its query"]]
 
     def postOptions(self) -> None:
         """Check the choices, and make the path absolute: twistd changes directory later."""
@@ -61,6 +63,7 @@ def makeService(options: Options) -> Any:
     """The service, listening already: a busy port is one line and nothing has begun."""
     from twisted.internet import reactor
 
+    from llmux.daemon.access import AccessLog
     from llmux.daemon.service import CannotListen, DaemonService
 
     config, content = configuration(options["config"], os.environ)
@@ -75,9 +78,14 @@ def makeService(options: Options) -> Any:
             parent.get("logfile"),
             lambda: forget_pidfile(parent),
         )
+        if options["access-log"]:
+            AccessLog(service.server, reactor.seconds)
         service.listen()
     except CannotListen as problem:
         raise SystemExit(f"llmux: {problem}") from None
+    # Modules and configuration stay: looking through them for garbage, again and again, cost one request in fifteen.
+    gc.collect()
+    gc.freeze()
     return service
 
 

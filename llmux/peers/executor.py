@@ -30,6 +30,7 @@ from llmux.peers.demo.exchange import Demo
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
+from llmux.peers.records import Records
 from llmux.peers.redacted import redacted
 from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
@@ -51,7 +52,6 @@ Send = Callable[[OutgoingRequest], Exchange]
 class Executor:
     """Tries candidates; `send` puts a request on the wire and `demo` answers for the built-in provider.
 
-    `least_level` is the least important level that anybody reads: a record of each request that succeeded is debug.
     `in_thread` does some work in a thread.
     """
 
@@ -74,7 +74,7 @@ class Executor:
         self._sessions = sessions
         self._clock = clock
         self.in_thread = in_thread
-        self.least_level = LogLevel.debug
+        self.records = Records(type(self))
         self.failed_tries: dict[tuple[str, str], int] = {}
 
     async def answer(self, call: ModelCall) -> Answer:
@@ -203,18 +203,17 @@ class Executor:
 
     def _record(self, step: Step, outcome: str, *, sent: bool, level: Any) -> None:
         """One line for each request to a provider; the key is told by its place in the list."""
-        if level < self.least_level:
+        if level < self.records.least:
             return
-        self.log.emit(
-            level,
-            "{provider}, key {key}, for {model}: {outcome}",
-            component="llmux-try",
-            provider=step.provider.config.name,
-            key=step.credential.number + 1,
-            model=step.model,
-            outcome=outcome,
-            sent=sent,
-        )
+        fields = {
+            "component": "llmux-try",
+            "provider": step.provider.config.name,
+            "key": step.credential.number + 1,
+            "model": step.model,
+            "outcome": outcome,
+            "sent": sent,
+        }
+        self.records.emit(level, "{provider}, key {key}, for {model}: {outcome}", fields)
 
     async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> int:
         """Wait for the first event; an error in disguise counts as the status that it should have had (DESIGN D-42)."""

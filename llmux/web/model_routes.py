@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from datetime import UTC, datetime
 from typing import cast
 
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
-from twisted.logger import Logger, LogLevel
+from twisted.logger import LogLevel
 
 from llmux.client_keys import Identity
 from llmux.errors import (
@@ -31,6 +30,7 @@ from llmux.peers.call import Body, ModelCall
 from llmux.peers.endpoints import COUNT
 from llmux.peers.executor import Executor, bound
 from llmux.peers.generation import Generation, Lasting
+from llmux.peers.records import Records
 from llmux.peers.served import ServedRequests
 from llmux.peers.tries import Answer, ProviderUnreachable
 from llmux.rewrite.amp_shape import ToolNames
@@ -63,8 +63,6 @@ _IDENTICAL, _SPLICED, _TRANSLATED = ((b"x-llmux-body", how) for how in (b"identi
 class ModelRoutingWrapper:
     """Collects, cleans, peeks, decides, logs, and hands the request to the executor or to the upstream."""
 
-    log = Logger()
-
     def __init__(
         self,
         executor: Executor,
@@ -84,7 +82,7 @@ class ModelRoutingWrapper:
         self.watch = Watch(clock, keepalive)
         self.journal = Journal(clock.seconds)
         self._accounts = accounts
-        self.least_level = LogLevel.debug
+        self.records = Records(type(self))
 
     async def handle(self, request: Request, match: Match, identity: Identity, generation: Generation) -> None:
         """Answer one model request; raises HTTPProblem for whatever ends it early."""
@@ -359,11 +357,10 @@ class ModelRoutingWrapper:
 
     def _log_decision(self, decision: RoutingDecision, request: Request) -> None:
         level = LEVELS[decision.route_type.level]
-        if level < self.least_level:
+        if level < self.records.least:
             return
-        moment = datetime.fromtimestamp(self._clock.seconds(), UTC)
-        _, message, fields = record(decision, request.path.decode("latin-1"), moment)
-        self.log.emit(level, message, **fields)
+        _, message, fields = record(decision, request.path.decode("latin-1"), self._clock.seconds())
+        self.records.emit(level, message, fields)
 
 
 def refusal(protocol: str, problem: RequestRefused) -> HTTPProblem:
