@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Protocol
 
 from llmux.rewrite.sse import EVENT_LIMIT, EventReader
@@ -37,6 +37,10 @@ class EventStreamReader:
 
     def feed(self, chunk: bytes) -> list[InMessage]:
         """The messages that `chunk` completes."""
+        if self._reader.between and len(chunk) <= EVENT_LIMIT:
+            plain = _plain_events(chunk)
+            if plain is not None:
+                return plain
         out: list[InMessage] = []
         for event in self._reader.feed(chunk):
             if event.data is not None:
@@ -48,6 +52,22 @@ class EventStreamReader:
     def close(self) -> list[InMessage]:
         """What is left at the end: an event without its blank line is one."""
         return [(event.name.decode("utf-8", "replace"), event.data) for event in self._reader.close() if event.data]
+
+
+def _plain_events(chunk: bytes) -> list[InMessage] | None:
+    """The messages of nearly every piece of nearly every stream: whole events, each with one line of data."""
+    if chunk[-2:] != b"\n\n" or b"\r" in chunk:
+        return None
+    out: list[InMessage] = []
+    for event in chunk[:-2].split(b"\n\n"):
+        name = None
+        if event[:7] == b"event: ":
+            line, _, event = event.partition(b"\n")
+            name = line[7:].decode("utf-8", "replace") or None
+        if event[:6] != b"data: " or b"\n" in event:
+            return None
+        out.append((name, event[6:]))
+    return out
 
 
 class ArrayReader:
@@ -111,8 +131,11 @@ class EventStreamWriter:
 
     content_type = b"text/event-stream"
 
-    def write(self, messages: Iterable[tuple[str | None, bytes]]) -> bytes:
+    def write(self, messages: Sequence[tuple[str | None, bytes]]) -> bytes:
         """The bytes of some messages."""
+        if len(messages) == 1:
+            name, data = messages[0]
+            return b"data: %s\n\n" % data if name is None else b"event: %s\ndata: %s\n\n" % (name.encode(), data)
         return b"".join(
             [
                 b"data: %s\n\n" % data if name is None else b"event: %s\ndata: %s\n\n" % (name.encode(), data)
@@ -133,7 +156,7 @@ class ArrayWriter:
     def __init__(self) -> None:
         self._begun = False
 
-    def write(self, messages: Iterable[tuple[str | None, bytes]]) -> bytes:
+    def write(self, messages: Sequence[tuple[str | None, bytes]]) -> bytes:
         """The bytes of some messages."""
         out = bytearray()
         for _, data in messages:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from llmux.formats import failures
 from llmux.formats.events import Args, End, Error, Event, Fail, PartStart, PartStop, Start, Usage
 from llmux.formats.lenient import parse
@@ -12,6 +14,7 @@ MAX_ARGUMENTS = 8 * 1024 * 1024
 MAX_ALL_ARGUMENTS = 8 * MAX_ARGUMENTS
 MAX_PARTS = 4096
 MAX_CHOICES = 128
+_decode = msgspec.json.Decoder().decode
 
 
 class StreamFailed(Exception):
@@ -46,9 +49,12 @@ class Decoder:
         if self.over:
             return []
         try:
-            chunk = parse(data)
-        except ValueError:
-            return self._not_an_object()
+            chunk = _decode(data)
+        except (ValueError, RecursionError):
+            try:
+                chunk = parse(data)
+            except ValueError:
+                return self._not_an_object(data)
         return self.feed_object(event, chunk)
 
     def feed_object(self, event: str | None, chunk: Any) -> list[Event]:
@@ -56,7 +62,7 @@ class Decoder:
         if self.over:
             return []
         if type(chunk) is not dict:
-            return self._not_an_object()
+            return self._not_an_object(b"")
         try:
             self._read(event, chunk)
         except StreamFailed as problem:
@@ -88,7 +94,7 @@ class Decoder:
     def _at_end(self) -> None:
         raise StreamFailed(failures.TRUNCATED)
 
-    def _not_an_object(self) -> list[Event]:
+    def _not_an_object(self, data: bytes | str) -> list[Event]:
         # One line of rubbish is a hiccup of some gateway; two mean that this is no such stream.
         if not self._spoiled:
             self._spoiled = True

@@ -51,6 +51,11 @@ class EventFramer:
         self._begun = False
         self._oversize_end: bytes | None = None  # last byte sent of an event above the limit that has not ended
 
+    @property
+    def between(self) -> bool:
+        """Whether the stream has begun and nothing is held: the next chunk begins an event."""
+        return self._begun and not self._pending and self._oversize_end is None
+
     def take(self, chunk: bytes) -> tuple[bytes, bytes]:
         """`(unread, events)`: bytes to pass on as they are, then whole events, which may be long or blank."""
         pending = self._pending

@@ -65,11 +65,8 @@ class StreamDecoder(Decoder):
         self._raw_usage: dict[str, Any] | None = None
         self._tier: str | None = None
 
-    def feed(self, event: str | None, data: bytes | str) -> list[Event]:
-        """The events of one `data:` line."""
-        if len(data) <= 8 and data.strip() in (b"[DONE]", "[DONE]") and not self.over:
-            return self._done()
-        return super().feed(event, data)
+    def _not_an_object(self, data: bytes | str) -> list[Event]:
+        return self._done() if data.strip() in (b"[DONE]", "[DONE]") else super()._not_an_object(data)
 
     def _done(self) -> list[Event]:
         if not self.started:
@@ -90,10 +87,11 @@ class StreamDecoder(Decoder):
             raise StreamFailed(decode_stream_error(chunk))
         raw_usage = chunk.get("usage")
         choices = mappings(chunk.get("choices"))
-        if type(raw_usage) is not dict or raw_usage == self._raw_usage:
-            raw_usage = None
-        else:
-            self._raw_usage = raw_usage
+        if raw_usage is not None:
+            if type(raw_usage) is not dict or raw_usage == self._raw_usage:
+                raw_usage = None
+            else:
+                self._raw_usage = raw_usage
         if choices:
             if not self.started:
                 self._tier = maybe(chunk.get("service_tier"))
@@ -107,7 +105,9 @@ class StreamDecoder(Decoder):
             self._out.append(Use(usage.from_chat(raw_usage), maybe(chunk.get("service_tier")) or self._tier))
 
     def _choice(self, entry: dict[str, Any]) -> None:
-        index = count(entry.get("index")) or 0
+        index = entry.get("index")
+        if type(index) is not int or index:
+            index = count(index) or 0
         choice = self._choices.get(index)
         if choice is None:
             if len(self._choices) >= MAX_CHOICES:
@@ -123,10 +123,14 @@ class StreamDecoder(Decoder):
             self._finish(choice, reason, reason)
 
     def _delta(self, choice: _Choice, delta: dict[str, Any], logprobs: Any) -> None:
+        content = delta.get("content")
+        if len(delta) == 1 and type(content) is str:  # nearly every chunk
+            if content:
+                self._text(choice, "text", content, from_openai(mapping(logprobs).get("content")) if logprobs else None)
+            return
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if type(thought) is str and thought:
             self._text(choice, "thinking", thought, None)
-        content = delta.get("content")
         if type(content) is list:
             content = "".join(string(part.get("text")) for part in mappings(content) if part.get("type") == "text")
         if type(content) is str and content:

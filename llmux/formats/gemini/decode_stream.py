@@ -94,14 +94,19 @@ class StreamDecoder(Decoder):
         for raw in mappings(chunk.get("candidates")):
             candidate = self._candidate(count(raw.get("index")) or 0)
             if candidate is not None and not candidate.finished:
-                found.append((candidate, raw))
                 self._content(candidate, raw)
+                if raw.get("finishReason"):
+                    found.append((candidate, raw))
         if changed:
             self._out.append(Use(usage.from_gemini(self._raw_usage)))
         for candidate, raw in found:
             self._finish(candidate, raw)
-        blocked = maybe(mapping(chunk.get("promptFeedback")).get("blockReason"))
-        if blocked is not None and not self._candidates and not self._blocked:
+        if not self._candidates and not self._blocked:
+            self._prompt_feedback(mapping(chunk.get("promptFeedback")))
+
+    def _prompt_feedback(self, feedback: dict[str, Any]) -> None:
+        blocked = maybe(feedback.get("blockReason"))
+        if blocked is not None:
             self._blocked = True
             self._out.append(Finish(0, Stop("filter", raw=blocked)))
 
@@ -132,9 +137,12 @@ class StreamDecoder(Decoder):
         self, candidate: _Candidate, part: dict[str, Any], odds: logprobs.Logprobs | None
     ) -> logprobs.Logprobs | None:
         """Read one part; gives back the probabilities unless they left with its text."""
+        text = part.get("text")
+        if len(part) == 1 and type(text) is str and text:  # nearly every part
+            self._text(candidate, "text", text, None, odds)
+            return None
         raw_signature = part.get("thoughtSignature")
         signature = Opaque("gemini", "part", raw_signature) if type(raw_signature) is str and raw_signature else None
-        text = part.get("text")
         if type(text) is str:
             kind: PartKind = "thinking" if part.get("thought") is True else "text"
             if text:
