@@ -259,8 +259,11 @@ class ServerChannel(Link):
         self.request = None
         self._decoder = None
         request.source = None
-        self.factory.busy -= 1
+        factory = self.factory
+        factory.busy -= 1
         request.body.release()
+        if factory.over is not None:
+            factory.over(request)
 
     # the transport's flow control
 

@@ -50,7 +50,8 @@ class HTTPServer(Factory[ServerChannel]):
     """Makes a `ServerChannel` for each connection and looks at all their deadlines twice a second.
 
     `handler` is called with each `Request` as soon as its head is there. `refuse(status, raw target, reason)` gives
-    headers and body of the answers that the wire itself must give. Timeouts fire within two ticks after they are due.
+    headers and body of the answers that the wire itself must give. `over`, if there is one, is called with each request
+    that is answered or lost. Timeouts fire within two ticks after they are due.
     """
 
     noisy = False
@@ -65,6 +66,7 @@ class HTTPServer(Factory[ServerChannel]):
     ) -> None:
         self.handler = handler
         self.refuse = refuse
+        self.over: Callable[[Request], None] | None = None
         self.clock = clock
         self.connections: set[ServerChannel] = set()
         self.busy = 0
