@@ -126,6 +126,12 @@ class ListeningTests(TestCase):
         self.addCleanup(port.stopListening)
         self.assertIsInstance(port, ListeningPort)
 
+    def test_whatSystemdDidNotPassIsSaid(self) -> None:
+        self.patch(_SystemdParser, "_sddaemon", ListenFDs([]))
+        for description in ("systemd:domain=INET:index=0", "systemd:domain=INET:name=web"):
+            problem = self.assertRaises(ValueError, listening_endpoint, reactor, description)
+            self.assertIn("systemd has handed over no such socket", str(problem))
+
     async def test_unixSocketsAreTwistedsOwn(self) -> None:
         path = self.mktemp()
         port: Any = await listening_endpoint(reactor, "unix:" + path).listen(self.factory)

@@ -59,7 +59,12 @@ def listening_endpoint(reactor: Any, description: str) -> IStreamServerEndpoint:
     Plain TCP gets our own transports, `tls:` has them below its own, other kinds are Twisted's. Raises ValueError or
     TypeError, as `serverFromString` does, for a description that means nothing.
     """
-    endpoint: IStreamServerEndpoint = serverFromString(_Listener(reactor), description)
+    try:
+        endpoint: IStreamServerEndpoint = serverFromString(_Listener(reactor), description)
+    except LookupError:
+        if not description.startswith("systemd:"):
+            raise
+        raise ValueError("systemd has handed over no such socket") from None
     return endpoint
 
 
