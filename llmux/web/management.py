@@ -57,7 +57,7 @@ def admit_address(headers: RawHeaders, form: bool = False, any_host: bool = Fals
         or foreign
         or named.get(b"sec-fetch-site", b"none") not in (b"none", b"same-origin")
     ):
-        raise problem(None, 403, "Access denied: management needs a local Host and no foreign Origin")
+        raise problem(None, 403, "Access denied: management needs a client key or a local Host, and no foreign Origin")
 
 
 def _is_address(host: str) -> bool:
