@@ -6,17 +6,20 @@ import atexit
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from twisted.application.service import Application
 from twisted.internet import reactor as installed
 from twisted.internet.task import deferLater
 from twisted.internet.threads import deferToThread
+from twisted.logger import ILogObserver, LogLevel
 from twisted.trial.unittest import TestCase
 
 from llmux.config import load_bytes
 from llmux.daemon import service as service_module
-from llmux.daemon.service import CannotListen, DaemonService, server_settings
+from llmux.daemon.service import LOG_FILES, CannotListen, DaemonService, server_settings
 from tests.conversation import Conversation
 from tests.harness import CLIENT_KEY, Harness
 from tests.running import free_port
@@ -37,6 +40,24 @@ class ServiceCase(TestCase):
 
     def start(self, **config: Any) -> DaemonService:
         return self.harness.start({"upstream-url": "http://up", **config})
+
+
+class LogFileTests(ServiceCase):
+    def test_aLogFileIsRotatedAndTheOldestGo(self) -> None:
+        self.patch(service_module, "LOG_BYTES", 2000)
+        path = Path(self.mktemp())
+        config = load_bytes(b"listen: tcp:0:interface=127.0.0.1\n", "llmux.yaml", {})
+        service = DaemonService(reactor, config, None, logfile=str(path))
+        application = Application("llmux")
+        service.setServiceParent(application)
+        observe: Any = application.getComponent(ILogObserver)
+        for number in range(400):
+            event = {"log_time": 0.0, "log_level": LogLevel.info, "log_format": "{n} of many", "n": f"{number:040}"}
+            observe(event)
+        older = sorted(path.parent.glob(f"{path.name}.*"))
+        self.assertEqual(len(older), LOG_FILES)
+        self.assertTrue(all(1900 < file.stat().st_size < 2200 for file in older))
+        self.assertIn(f"{399:040} of many", path.read_text())
 
 
 class DrainTests(ServiceCase):
