@@ -125,6 +125,18 @@ class ConfigurationTests(SynchronousTestCase):
                 ended = run("check", str(self.path))
             self.assertEqual("holds literal keys" in ended.out, warned, text)
 
+    def test_checkReadsThePricesToo(self) -> None:
+        prices = self.path.with_name(self.path.name + "-prices")
+        self.path.write_text(CONFIG + f"  credits: deny\nusage: {{prices: {prices.name}}}\n")
+        self.assertIn(f"{prices.name}: No such file", run("check", str(self.path)).out)
+        prices.write_text("currency: EUR\nmodels: [{model: x, input: -1, output: 1}, {input: 1}]\n")
+        ended = run("check", str(self.path))
+        self.assertEqual(ended.status, 0)
+        for said in ("models[0].input", "models[1].model"):
+            self.assertIn(said, ended.out)
+        prices.write_text("currency: EUR\nmodels: []\n")
+        self.assertIn("all is well", run("check", str(self.path)).out)
+
     def test_aModelWithoutANameIsWrongUse(self) -> None:
         for model in ("", " "):
             ended = run("explain", model, "-c", str(self.path))

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from llmux.config import Config, ConfigError, defaults, find, load_file
 from llmux.daemon.commands.printing import Command, print_json
+from llmux.daemon.commands.usage import price_list
 from llmux.peers.capture import keys_of
 from llmux.routing.directory import Directory, unusable
 from llmux.routing.mapping import ModelMapper
@@ -74,9 +75,21 @@ def worth_a_look(config: Config, path: str | None) -> list[str]:
         reason = unusable(provider)
         if reason is not None:
             found.append(f"provider {provider.name} serves nothing: it {reason}")
+    found += _bad_prices(config)
     if path is not None:
         found += _readable_keys(path, config)
     return found
+
+
+def _bad_prices(config: Config) -> list[str]:
+    """What keeps `llmux usage` from the prices; the daemon has no use for them."""
+    try:
+        price_list(config)
+    except ConfigError as problem:
+        return [str(each) for each in problem.all]
+    except OSError as problem:
+        return [f"usage.prices: {problem.filename}: {problem.strerror}"]
+    return []
 
 
 def _readable_keys(path: str, config: Config) -> list[str]:

@@ -110,16 +110,21 @@ def read(path: Path, by: str, since: str) -> list[Line]:
 
 
 def price_list(config: Config) -> PriceList | None:
-    """The prices that the configuration names, by a path from its own folder; raises SystemExit with the problem."""
+    """The prices that the configuration names, by a path from its own folder; raises ConfigError or OSError."""
     if config.usage.prices is None:
         return None
     path = Path(config.path or "").parent / Path(config.usage.prices).expanduser()
+    return load_prices(path.read_bytes(), str(path))
+
+
+def _prices(config: Config) -> PriceList | None:
+    """The prices; raises SystemExit with the problem."""
     try:
-        return load_prices(path.read_bytes(), str(path))
+        return price_list(config)
     except ConfigError as problem:
         print(problem, file=sys.stderr)
     except OSError as problem:
-        print(f"llmux: {path}: {problem.strerror}", file=sys.stderr)
+        print(f"llmux: {problem.filename}: {problem.strerror}", file=sys.stderr)
     raise SystemExit(1)
 
 
@@ -131,7 +136,7 @@ def _add(parser: argparse.ArgumentParser) -> None:
 
 def _run(options: argparse.Namespace) -> int:
     config = configuration(options.config)
-    prices = price_list(config)
+    prices = _prices(config)
     lines = read(state_file(config.path, os.environ), options.by, options.since or "")
     rows, unpriced = rows_of(lines, prices.prices if prices else ())
     if options.by != "day":
