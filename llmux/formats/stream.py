@@ -83,7 +83,7 @@ class StreamTranslator:
             messages = self._reader.feed(chunk)
         except TooLong:
             return self._abort(failures.TOO_MUCH)
-        return self._take(messages)
+        return self._translate(self._decoder.feed(*messages[0])) if len(messages) == 1 else self._take(messages)
 
     def close(self) -> bytes:
         """The client's bytes at the end of the provider's stream."""
@@ -110,8 +110,6 @@ class StreamTranslator:
         return self._translate(self._decoder.abort(error))
 
     def _take(self, messages: list[Message]) -> bytes:
-        if len(messages) == 1:
-            return self._translate(self._decoder.feed(*messages[0]))
         out = []
         for name, data in messages:
             out.append(self._translate(self._decoder.feed(name, data)))

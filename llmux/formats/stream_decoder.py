@@ -55,12 +55,13 @@ class Decoder:
                 chunk = parse(data)
             except ValueError:
                 return self._not_an_object(data)
-        return self.feed_object(event, chunk)
+        return self._object(event, chunk)
 
     def feed_object(self, event: str | None, chunk: Any) -> list[Event]:
         """As `feed`, for a message that is parsed already."""
-        if self.over:
-            return []
+        return [] if self.over else self._object(event, chunk)
+
+    def _object(self, event: str | None, chunk: Any) -> list[Event]:
         if type(chunk) is not dict:
             return self._not_an_object(b"")
         try:
@@ -69,7 +70,9 @@ class Decoder:
             self._fail(problem.error)
         except RecursionError:  # of an object that the parser let pass and that is written as text again
             self._fail(failures.NOT_JSON)
-        return self._taken()
+        out = self._out
+        self._out = []
+        return out
 
     def close(self) -> list[Event]:
         """The events that the end of the stream brings: `End`, or `Fail` when nothing had said that it was complete."""

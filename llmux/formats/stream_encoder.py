@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar
 
 from llmux.formats.client import ClientCtx
 from llmux.formats.events import (
@@ -34,6 +34,24 @@ class Encoder:
     """
 
     __slots__ = ("_out", "ctx", "started", "stem", "tier", "usage", "warnings")
+    _methods: ClassVar[Mapping[type, Callable[..., None]]]
+
+    def __init_subclass__(cls) -> None:
+        cls._methods = {
+            Start: cls._start,
+            PartStart: cls._part_start,
+            Delta: cls._delta,
+            Args: cls._args,
+            Sign: cls._sign,
+            Cite: cls._cite,
+            Ground: cls._ground,
+            PartStop: cls._part_stop,
+            Use: cls._use,
+            Finish: cls._finish,
+            End: cls._end,
+            Fail: cls._fail,
+            Ping: cls._ping,
+        }
 
     def __init__(self, ctx: ClientCtx) -> None:
         self.ctx = ctx
@@ -46,7 +64,7 @@ class Encoder:
 
     def feed(self, event: Event) -> list[Message]:
         """The messages that one event brings."""
-        _METHODS[type(event)](self, event)
+        self._methods[type(event)](self, event)
         out = self._out
         if out:
             self._out = []
@@ -98,24 +116,3 @@ class Encoder:
 
     def _ping(self, event: Ping) -> None:
         pass
-
-
-def _method(name: str) -> Callable[[Encoder, Any], None]:
-    return lambda encoder, event: getattr(encoder, name)(event)
-
-
-_METHODS: dict[type, Callable[[Encoder, Any], None]] = {
-    Start: _method("_start"),
-    PartStart: _method("_part_start"),
-    Delta: lambda encoder, event: encoder._delta(event),
-    Args: lambda encoder, event: encoder._args(event),
-    Sign: _method("_sign"),
-    Cite: _method("_cite"),
-    Ground: _method("_ground"),
-    PartStop: _method("_part_stop"),
-    Use: lambda encoder, event: encoder._use(event),
-    Finish: _method("_finish"),
-    End: _method("_end"),
-    Fail: _method("_fail"),
-    Ping: lambda encoder, event: encoder._ping(event),
-}

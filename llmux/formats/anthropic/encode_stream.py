@@ -100,17 +100,14 @@ class StreamEncoder(Encoder):
     def _close_block(self) -> None:
         self._send("content_block_stop", {"index": self._index})
 
-    def _is_current(self, i: int) -> bool:
-        return self._current is not None and self._current.i == i
-
     def _delta(self, event: Delta) -> None:
-        if self._is_current(event.i):
+        if self._current is not None and self._current.i == event.i:
             self._out.append(("content_block_delta", b"%s%s}}" % (self._prefix, dump(event.text))))
         elif event.i in self._waiting:
             self._waiting[event.i].append(event)
 
     def _args(self, event: Args) -> None:
-        if self._is_current(event.i):
+        if self._current is not None and self._current.i == event.i:
             self._out.append(("content_block_delta", b"%s%s}}" % (self._prefix, dump(event.json_text))))
         elif event.i in self._waiting:
             self._waiting[event.i].append(event)
