@@ -97,6 +97,20 @@ class CaptureTests(InFolder):
         self.assertIn(HIDDEN, text)
         self.assertIn("?a=1", text)
 
+    def test_whatIsNamedLikeASecretIsNotInItWhateverItIs(self) -> None:
+        capture = self.begin()
+        assert capture is not None
+        names = (b"Cookie", b"X-Amz-Security-Token", b"X-Client-Secret", b"Proxy-Authorization", b"Api-Key")
+        with capture:
+            headers = [(name, b"hush-1") for name in names]
+            headers += [(b"anthropic-ratelimit-tokens-remaining", b"4000"), (b"x-ratelimit-remaining-tokens", b"5000")]
+            target = b"/v1/messages?a=1&access_token=hush-2&X-Amz-Signature=hush-3&session-key=hush-4&b=2"
+            capture.client_request(b"POST", target, headers, BODY)
+        text = self.files()[0].read_text()
+        self.assertNotIn("hush", text)
+        for shown in ("4000", "5000", "?a=1&X-Amz-Signature=[redacted]&session-key=[redacted]&b=2"):
+            self.assertIn(shown, text)
+
     def test_aKeyThatComesInPiecesIsNotInItEither(self) -> None:
         capture = self.begin()
         assert capture is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,11 +30,11 @@ from llmux.wire.outgoing import OutgoingRequest, Receiver, UpstreamFailure
 from llmux.wire.response_head import ResponseHead
 
 FLUSH_BYTES = 256 * 1024
-_SECRET_HEADERS = frozenset(
-    b"authorization x-api-key x-goog-api-key api-key cookie set-cookie proxy-authorization"
-    b" sec-websocket-protocol".split()
-)
 HIDDEN = "[redacted]"
+_SECRET = rb"auth|authorization|cookie|credential|key|password|secret|sig|signature|token"
+# Newer Amp clients send a token in a WebSocket's subprotocol.
+_SECRET_HEADER = re.compile(rb"(?:.*-)?(?:%b)|sec-websocket-protocol" % _SECRET, re.IGNORECASE)
+_SECRET_PARAMETER = re.compile(rb"(?<=[?&])((?:[^&=]*[-_])?(?:%b)=)[^&]*" % _SECRET, re.IGNORECASE)
 InThread = Callable[..., Deferred[Any]]
 
 
@@ -164,7 +165,7 @@ class Capture:
             "client-request",
             time=self._began,
             method=method.decode("latin-1"),
-            target=self._text(strip_query_credentials(target)),
+            target=self._target(target),
             headers=self._headers(headers),
             body=self._text(bytes(body)),
         )
@@ -176,7 +177,7 @@ class Capture:
             "provider-request",
             provider=provider,
             method=request.method.decode("latin-1"),
-            target=self._text(strip_query_credentials(request.target)),
+            target=self._target(request.target),
             headers=self._headers(request.headers),
             body=self._text(bytes(body)) if isinstance(body, bytes | bytearray) else None,
         )
@@ -213,9 +214,13 @@ class Capture:
     def _text(self, data: bytes) -> str:
         return _readable(redact(data, self._secrets))
 
+    def _target(self, target: bytes) -> str:
+        hidden = _SECRET_PARAMETER.sub(rb"\1" + HIDDEN.encode(), strip_query_credentials(target))
+        return self._text(hidden)
+
     def _headers(self, headers: RawHeaders) -> list[tuple[str, str]]:
         return [
-            (name.decode("latin-1"), HIDDEN if name.lower() in _SECRET_HEADERS else self._text(value))
+            (name.decode("latin-1"), HIDDEN if _SECRET_HEADER.fullmatch(name) else self._text(value))
             for name, value in headers
         ]
 
