@@ -303,7 +303,9 @@ class Blaming(ExecutorCase):
         ):
             asked = self.begin("a")
             self.calling.newest.answer(200, body=GOOD)
-            self.calling.executor.died(self.successResultOf(asked), UpstreamFailure(kind))
+            answer = self.successResultOf(asked)
+            model = answer.attempt.candidate.model
+            self.calling.executor.died(answer.credential, model, UpstreamFailure(kind))
             self.assertEqual(self.calling.cooling(), wanted, kind)
 
     def test_aWishInTheProvidersOwnWayIsPutIntoWords(self) -> None:

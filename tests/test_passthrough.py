@@ -106,7 +106,7 @@ class WebSocketTests(TestCase):
 
         running = [Deferred.fromCoroutine(self.talk(conversation)) for _ in range(8)]
         self.assertEqual([await each for each in running], [True] * 8)
-        self.assertEqual(self.harness.daemon.face._passthrough.tunnels, 0)
+        await self.harness.settled(lambda: not self.harness.daemon.face._passthrough.tunnels)
 
 
 class PassthroughCase(TestCase):

@@ -99,6 +99,12 @@ class AnswerTests(SynchronousTestCase):
         request.write(b"x")
         self.assertEqual(writes, [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"])
 
+    def test_theRequestsHeadCanBeForgotten(self) -> None:
+        request = self.serving.receive(GET)
+        self.assertEqual((request.header(b"host"), len(request.headers)), (b"h", 1))
+        request.forget_head()
+        self.assertEqual((request.header(b"host"), request.headers), (None, []))
+
     def test_trailersFollowChunks(self) -> None:
         request = self.serving.receive(GET)
         request.start(200, [])

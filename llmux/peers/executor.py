@@ -196,10 +196,10 @@ class Executor:
         tries.note(provider, what)
         self.failed_tries[provider, what] = self.failed_tries.get((provider, what), 0) + 1
 
-    def died(self, answer: Answer, failure: UpstreamFailure) -> None:
+    def died(self, credential: Credential, model: str, failure: UpstreamFailure) -> None:
         """An answer that was on its way to the client broke off: the next request rather goes elsewhere."""
         if failure.kind in _DIED_IN_THE_ANSWER:
-            self._credentials.failed(answer.credential, answer.attempt.candidate.model, 502, [])
+            self._credentials.failed(credential, model, 502, [])
 
     def _record(self, step: Step, outcome: str, *, sent: bool, level: Any) -> None:
         """One line for each request to a provider; the key is told by its place in the list."""

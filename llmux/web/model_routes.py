@@ -259,9 +259,13 @@ class ModelRoutingWrapper:
         if call.capture is not None:
             answer.exchange = call.capture.provider_side(answer.exchange, answer.head)
         relaying = self._relay(request, call, answer, vigil, account)
-        # The answer is committed: nothing needs the body any more, and a stream may last for hours.
-        call.body, call.encoded = b"", None
+        # The answer is committed: nothing needs the bodies and the heads any more, and a stream may last for hours.
+        call.body, call.encoded, call.headers = b"", None, []
         request.body.release()
+        if request.status:
+            request.forget_head()
+        credential, model = answer.credential, answer.attempt.candidate.model
+        del answer, head
         if vigil is None:
             outcome = await relaying.done
         else:
@@ -273,7 +277,7 @@ class ModelRoutingWrapper:
         if isinstance(relaying, TranslatedAnswer) and relaying.vault_entries:
             self._lasting.vault.put(call.client_key, relaying.vault_entries)
         if outcome.failure is not None and not outcome.client_gone:
-            self._executor.died(answer, outcome.failure)
+            self._executor.died(credential, model, outcome.failure)
         self._ended(entry, account, vigil, outcome)
 
     def _ended(self, entry: Entry, account: Account, vigil: Vigil | None, outcome: Outcome) -> None:

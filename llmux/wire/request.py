@@ -39,6 +39,9 @@ class Tunnel(Protocol):
     def connectionLost(self, reason: Failure) -> None: ...
 
 
+_FORGOTTEN: tuple[RawHeaders, dict[bytes, bytes]] = ([], {})
+
+
 class Request:
     """One request, from its head to the end of its answer.
 
@@ -121,6 +124,10 @@ class Request:
             head += body
         self._channel.send(head)
         self._end()
+
+    def forget_head(self) -> None:
+        """Let go of the header fields, for an answer that may last for hours and needs them no more."""
+        self.headers, self._first = _FORGOTTEN
 
     def start(self, status: int, headers: RawHeaders, reason: bytes | None = None) -> None:
         """Begin a streaming answer: its head leaves with the first body bytes of this turn, or when the turn ends.
