@@ -64,6 +64,30 @@ def short(turns: list[list[Any]]) -> list[list[str]]:
     return out
 
 
+class FreeFormCalls(SynchronousTestCase):
+    """A free-form call for a client whose format has none: its text is the member `input` (TRANSLATION 3.2)."""
+
+    ITEM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "patch", "input": ""}
+    INPUT = [
+        {"type": "response.created", "response": {"id": "resp_1"}},
+        {"type": "response.output_item.added", "output_index": 0, "item": ITEM},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": '"a'},
+        {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": "\nb"},
+        {"type": "response.output_item.done", "output_index": 0, "item": {**ITEM, "input": '"a\nb'}},
+        {"type": "response.completed", "response": {"id": "resp_1", "status": "completed"}},
+    ]
+
+    def test_aMessagesClientGetsAnObject(self) -> None:
+        turns = short(through("responses", "anthropic", self.INPUT))
+        self.assertEqual(turns[1:4], [["start 0 tool_use"], [], []])
+        self.assertEqual(turns[4], ['delta 0 input_json {"input":"\\"a\\nb"}', "stop 0"])
+
+    def test_aGeminiClientGetsAnObject(self) -> None:
+        _, data = through("responses", "gemini", self.INPUT)[4][0]
+        call = data["candidates"][0]["content"]["parts"][0]["functionCall"]
+        self.assertEqual(call, {"id": "call_1", "name": "patch", "args": {"input": '"a\nb'}})
+
+
 class ParallelCalls(SynchronousTestCase):
     """Two calls whose pieces alternate."""
 

@@ -9,10 +9,12 @@ from llmux.formats import usage as counts
 from llmux.formats.anthropic.errors import encode_stream_error
 from llmux.formats.client import ClientCtx
 from llmux.formats.events import Args, Delta, End, Event, Fail, Finish, PartStart, PartStop, Ping, Sign, Start, Stop
+from llmux.formats.jsontext import compact
 from llmux.formats.lenient import dump
 from llmux.formats.neutral import Opaque
 from llmux.formats.opaque import tag
 from llmux.formats.stream_encoder import Encoder
+from llmux.formats.toolset import CUSTOM_INPUT
 
 _TEXT_DELTA = (b'{"type":"text_delta","text":', b'{"type":"thinking_delta","thinking":')
 
@@ -23,13 +25,25 @@ class StreamEncoder(Encoder):
     Only choice 0 is written. What belongs to a part that started while another was open waits till that one stops.
     """
 
-    __slots__ = ("_calls", "_current", "_index", "_late", "_open_thought", "_prefix", "_signed", "_stop", "_waiting")
+    __slots__ = (
+        "_calls",
+        "_current",
+        "_free",
+        "_index",
+        "_late",
+        "_open_thought",
+        "_prefix",
+        "_signed",
+        "_stop",
+        "_waiting",
+    )
 
     def __init__(self, ctx: ClientCtx) -> None:
         super().__init__(ctx)
         self._index = -1  # of the block that was opened last
         self._current: PartStart | None = None
         self._prefix = b""
+        self._free: list[str] = []  # the text of an open free-form call
         self._signed = False
         self._open_thought = False  # a thinking part is over, its block waits for the signature of the next part
         self._waiting: dict[int, list[Event]] = {}
@@ -108,6 +122,9 @@ class StreamEncoder(Encoder):
 
     def _args(self, event: Args) -> None:
         if self._current is not None and self._current.i == event.i:
+            if self._current.custom:
+                self._free.append(event.json_text)
+                return
             self._out.append(("content_block_delta", b"%s%s}}" % (self._prefix, dump(event.json_text))))
         elif event.i in self._waiting:
             self._waiting[event.i].append(event)
@@ -131,6 +148,10 @@ class StreamEncoder(Encoder):
         if self._current is None or self._current.i != event.i:
             return
         kind = self._current.kind
+        if self._current.custom:
+            text = compact({CUSTOM_INPUT: "".join(self._free)})
+            self._free.clear()
+            self._out.append(("content_block_delta", b"%s%s}}" % (self._prefix, dump(text))))
         self._current = None
         if kind == "thinking" and not self._signed:
             self._open_thought = True

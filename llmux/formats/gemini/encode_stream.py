@@ -27,6 +27,7 @@ from llmux.formats.gemini.errors import encode_stream_error
 from llmux.formats.lenient import arguments, dump
 from llmux.formats.opaque import tag_for_gemini
 from llmux.formats.stream_encoder import Encoder
+from llmux.formats.toolset import CUSTOM_INPUT
 
 BROKEN_ARGUMENTS = "changed:tool_arguments"
 
@@ -150,7 +151,7 @@ class StreamEncoder(Encoder):
 
 def call_part(ctx: ClientCtx, start: PartStart, text: str, stem: str, number: int) -> tuple[dict[str, Any], bool]:
     """A whole `functionCall` part, and whether its arguments were broken (then they are under `_raw`)."""
-    args, broken = arguments(text)
+    args, broken = ({CUSTOM_INPUT: text}, False) if start.custom else arguments(text)
     call: dict[str, Any] = {}
     call_id = ctx.call_id(start, stem, number)
     if call_id is not None:
