@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -68,7 +68,7 @@ class FreeFormCalls(SynchronousTestCase):
     """A free-form call for a client whose format has none: its text is the member `input` (TRANSLATION 3.2)."""
 
     ITEM = {"type": "custom_tool_call", "id": "ctc_1", "call_id": "call_1", "name": "patch", "input": ""}
-    INPUT = [
+    INPUT: ClassVar[list[dict[str, Any]]] = [
         {"type": "response.created", "response": {"id": "resp_1"}},
         {"type": "response.output_item.added", "output_index": 0, "item": ITEM},
         {"type": "response.custom_tool_call_input.delta", "output_index": 0, "delta": '"a'},
