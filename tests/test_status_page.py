@@ -393,7 +393,8 @@ class EventTests(PageCase):
         await self.events(client, 1)
         self.harness.save({"api-keys": [CLIENT_KEY], "providers": [], "upstream-url": "http://up", "debug": True})
         self.harness.look()
-        told = {Tree(part).elements[0][1]["id"]: part for part in (await self.events(client, 2))[1]}
+        await self.harness.settled(lambda: b"generation 2," in client.received)
+        told = {Tree(part).elements[0][1]["id"]: part for part in (await self.events(client, 2))[-1]}
         self.assertLessEqual({"about", "warnings", "settings"}, set(told))
         self.assertIn("generation 2, digest", Tree(told["about"]).texts("p")[0])
         self.assertIn("debug", Tree(told["warnings"]).texts("li")[0])
