@@ -35,6 +35,14 @@ class VaultTests(SynchronousTestCase):
             vault.put("a", {name: entry(name)})
         self.assertEqual([vault.of("a")(name) is not None for name in ("1", "2", "3")], [False, True, True])
 
+    def test_whatIsAskedForStaysLonger(self) -> None:
+        vault = Vault(most_entries=2)
+        vault.put("a", {"1": entry("1"), "2": entry("2")})
+        for name in ("1", "unknown", "1"):
+            vault.of("a")(name)
+        vault.put("a", {"3": entry("3")})
+        self.assertEqual([vault.of("a")(name) is not None for name in ("1", "2", "3")], [True, False, True])
+
     def test_theOldestGoFirstBeyondTheBytes(self) -> None:
         vault = Vault(most_bytes=100)
         vault.put("a", {"1": entry("x" * 60)})

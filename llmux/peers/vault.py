@@ -6,6 +6,7 @@ configuration has a provider that needs it.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 
 from llmux.config.model import ProviderConfig
@@ -27,7 +28,10 @@ def needs_vault(providers: Iterable[ProviderConfig]) -> bool:
 
 
 class Vault:
-    """Call id to the opaque parts that came before that call, by client key; the oldest go first."""
+    """Call id to the opaque parts that came before that call, by client key; what was not used for longest goes first.
+
+    Every request asks for all calls of its conversation, so that those of one that goes on stay.
+    """
 
     def __init__(self, most_entries: int = MOST_ENTRIES, most_bytes: int = MOST_BYTES) -> None:
         self._most_entries = most_entries
@@ -35,6 +39,7 @@ class Vault:
         self._bytes = 0
         self._on = True
         self._entries: dict[tuple[str | None, str], tuple[Entry, int]] = {}
+        self._asked: deque[tuple[str | None, str]] = deque(maxlen=most_entries)
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -48,6 +53,10 @@ class Vault:
 
     def put(self, client_key: str | None, entries: Mapping[str, Entry]) -> None:
         """Keep what came before each call; what is larger than 1 MiB is not worth keeping."""
+        while self._asked:
+            used = self._asked.popleft()
+            if used in self._entries:
+                self._entries[used] = self._entries.pop(used)
         for call_id, entry in entries.items() if self._on else ():
             size = len(call_id) + sum(_size(part) for part in entry)
             if size > LARGEST_ENTRY:
@@ -60,11 +69,14 @@ class Vault:
 
     def of(self, client_key: str | None) -> Callable[[str], Entry | None]:
         """What is known of a call, for one client; safe to ask from a thread."""
-        entries = self._entries
+        entries, asked = self._entries, self._asked
 
         def known(call_id: str) -> Entry | None:
             found = entries.get((client_key, call_id))
-            return found[0] if found is not None else None
+            if found is None:
+                return None
+            asked.append((client_key, call_id))
+            return found[0]
 
         return known
 
