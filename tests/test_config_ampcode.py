@@ -166,6 +166,16 @@ class CreditsTests(SynchronousTestCase):
         self.assertEqual(self.policy("\n    allow: [x]").line, 2)
         self.assertEqual(config("ampcode: {upstream-url: http://x}").ampcode.credits.line, 0)
 
+    def test_theLineThatDeniesAgentsIsKnown(self) -> None:
+        for written, denial in (
+            ("credits: deny\n  credits-passthrough: deny", ("ampcode.credits-passthrough", 3)),
+            ("credits-passthrough: deny", ("ampcode.credits-passthrough", 2)),
+            ("credits:\n    passthrough: false", ("ampcode.credits.passthrough", 3)),
+            ("credits:\n    passthrough: true", ("", 0)),
+            ("credits-passthrough: allow", ("", 0)),
+        ):
+            self.assertEqual(config(f"ampcode:\n  {written}").ampcode.credits.denial, denial, written)
+
     def test_otherWordsAreRefused(self) -> None:
         for written in ("no", "none", "'allow '", "[allow]", "{allow: x}", "{deny: [x]}", "{daily-requests: -1}"):
             expected = 0 if written == "'allow '" else 1

@@ -734,13 +734,16 @@ class Agents(FailoverCase):
         self.assertEqual(await self.statuses(), [200] * len(self.PLACES))
 
     async def test_areRefusedWhereTheConfigurationSaysSo(self) -> None:
-        for policy in ({"credits-passthrough": "deny"}, {"credits": {"allow": ["*"], "passthrough": False}}):
+        for policy, key in (
+            ({"credits-passthrough": "deny"}, "credits-passthrough"),
+            ({"credits": {"allow": ["*"], "passthrough": False}}, "credits.passthrough"),
+        ):
             self.begin([], ampcode=policy)
             self.assertEqual(await self.statuses(), [403] * len(self.PLACES), policy)
             self.assertEqual(self.asked(UPSTREAM), 0)
             method, target, headers = self.PLACES[0]
             text = (await self.harness.ask(method, target, headers)).json()["error"]
-            self.assertRegex(text, r"ampcode\.credits-passthrough in llmux\.yaml")
+            self.assertRegex(text, rf"are denied by ampcode\.{key} in llmux\.yaml:\d+; set it to (allow|true) ")
             other = await self.harness.ask("GET", "/api/internal?getUserInfo", self.PLAIN)
             self.assertEqual(other.status, 404 if self.harness.servers[UPSTREAM].script is well else 200)
             self.harness.servers[UPSTREAM].requests.clear()

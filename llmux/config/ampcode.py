@@ -106,7 +106,9 @@ def credits(value: Value) -> CreditsPolicy:
     found = fields(
         value, {"allow": list_of(filled), "daily-requests": integer(0, 1_000_000_000), "passthrough": boolean}
     )
-    return CreditsPolicy(found.get("allow"), found.get("daily-requests"), found.get("passthrough", True))
+    passthrough = found.get("passthrough", True)
+    denial = ("", 0) if passthrough else ("ampcode.credits.passthrough", value.entry("passthrough").node.line)
+    return CreditsPolicy(found.get("allow"), found.get("daily-requests"), passthrough, denial=denial)
 
 
 SCHEMA: dict[str, Reader[Any]] = {
@@ -128,10 +130,10 @@ def ampcode(value: Value) -> dict[str, Any]:
     if "credits" in found and isinstance(value.node, Mapping):
         found["credits"] = replace(found["credits"], line=value.node.entries["credits"][0].line)
     agents = found.pop("credits-passthrough", None)
-    if agents is not None:
+    if agents == "deny":
         # The other spelling of `credits: {passthrough: BOOLEAN}`; the stricter of the two holds.
-        policy = found.get("credits", CreditsPolicy())
-        found["credits"] = replace(policy, passthrough=policy.passthrough and agents == "allow")
+        denial = "ampcode.credits-passthrough", value.entry("credits-passthrough").node.line
+        found["credits"] = replace(found.get("credits", CreditsPolicy()), passthrough=False, denial=denial)
     return {key.replace("-", "_"): entry for key, entry in found.items()}
 
 

@@ -74,13 +74,15 @@ class CreditsPolicy:
     """Whether the paid upstream may answer model requests (DESIGN D-46).
 
     `allow` None permits every model; a tuple of `*` patterns permits those that match; `()` permits none.
-    `line` is where the file says so, 0 when it does not. `passthrough` False also stops actor and WebSocket traffic.
+    `line` is where the file says so, 0 when it does not. `passthrough` False also stops actor and WebSocket traffic;
+    `denial` is then the key that says so and its line.
     """
 
     allow: tuple[str, ...] | None = None
     daily_requests: int | None = None
     passthrough: bool = True
     line: int = field(default=0, compare=False)
+    denial: tuple[str, int] = field(default=("", 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

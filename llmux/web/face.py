@@ -349,11 +349,11 @@ def policy(generation: Generation) -> Policy:
 def agents_denied(generation: Generation) -> str:
     """Why the upstream's own agents cannot be reached, and where that is written (DESIGN D-46)."""
     config = generation.config
-    line = config.ampcode.credits.line
+    key, line = config.ampcode.credits.denial
     file = PurePath(config.path).name if config.path else "the configuration"
     return (
-        "WebSockets and the upstream's own agents, which spend credits, are denied by ampcode.credits-passthrough in "
-        f"{file}{f':{line}' if line else ''}; set it to allow to permit them"
+        f"WebSockets and the upstream's own agents, which spend credits, are denied by {key} in {file}:{line}; "
+        f"set it to {'true' if key.endswith('.passthrough') else 'allow'} to permit them"
     )
 
 
