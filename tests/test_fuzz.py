@@ -60,6 +60,11 @@ class DriverTests(unittest.SynchronousTestCase):
         self.assertNotEqual(runs[0], runs[2])
         self.assertGreater(len(set(runs[0])), 40)
 
+    def test_seedsAsDeepAsTheParserGoesAreMutatedAsWell(self) -> None:
+        deep = [b'{"a":' * depth + b"1" + b"}" * depth for depth in range(850, 1000, 10)]
+        target = Target("deep", lambda data: None, json=True, seeds=lambda: deep)
+        self.assertEqual(run_random(target, seed=1, count=100), len(deep) + 100)
+
     def test_cutsJoinToTheWhole(self) -> None:
         data = bytes(range(256)) * 8
         self.assertEqual(b"".join(cut(data, dice(data))), data)

@@ -87,11 +87,11 @@ def _mutated_bytes(data: bytes, seeds: list[bytes], words: tuple[bytes, ...], ra
 def _mutated_json(data: bytes, seeds: list[bytes], random: Random) -> bytes | None:
     try:
         value = json.loads(data)
-    except (ValueError, RecursionError):
+        for _ in range(random.choice((1, 1, 2, 3))):
+            value = _changed(value, seeds, random)
+        return json.dumps(value, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
+    except (ValueError, RecursionError):  # some seeds are as deep as the parser goes
         return None
-    for _ in range(random.choice((1, 1, 2, 3))):
-        value = _changed(value, seeds, random)
-    return json.dumps(value, ensure_ascii=random.random() < 0.5).encode("utf-8", "surrogatepass")
 
 
 def _changed(value: Any, seeds: list[bytes], random: Random) -> Any:
