@@ -7,7 +7,7 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.formats import ids
-from llmux.formats.anthropic.decode_request import is_billing_line
+from llmux.formats.anthropic.decode_request import without_billing_line
 from llmux.formats.losses import RequestRefused
 from llmux.formats.neutral import (
     Blocker,
@@ -198,10 +198,24 @@ class AnthropicTests(SynchronousTestCase):
             )
 
     def test_theBillingLineGoes(self) -> None:
-        for text in ("x-anthropic-billing-header: cc_version=1; cch=abc;", "cc_entrypoint=cli; cch=00000;"):
-            self.assertTrue(is_billing_line(text))
-        for text in ("You are Claude Code.", "a\ncch=1", "x" * 300 + " cch=1"):
-            self.assertFalse(is_billing_line(text))
+        for text in ("x-anthropic-billing-header: cc_version=1; cch=abc;", " cc_entrypoint=cli; cch=00000;"):
+            self.assertEqual(without_billing_line(text), "")
+        for text in ("You are Claude Code.", "a\ncch=1", "x" * 300 + " cch=1", " \n"):
+            self.assertEqual(without_billing_line(text), text)
+
+    def test_theTextAroundTheBillingLineStays(self) -> None:
+        line = "x-anthropic-billing-header: cc_version=1; cch=abc;"
+        for text, rest in (
+            (f"{line}\nSys.\n\nMore.", "Sys.\n\nMore."),
+            (f"Sys.\r\n  {line}\r\nMore.", "Sys.\r\nMore."),
+            (f"Sys.\n{line}", "Sys.\n"),
+            (f"Say {line}", f"Say {line}"),
+            (f"{line}\n\n", ""),
+        ):
+            self.assertEqual(without_billing_line(text), rest)
+        self.assertEqual(_decode("anthropic", system=f"{line}\nSys.").system, (SystemText("Sys."),))
+
+    def test_aTextThatWasTheBillingLineAloneIsNone(self) -> None:
         system = [{"type": "text", "text": "x-anthropic-billing-header: cch=1"}, {"type": "text", "text": "Sys."}]
         self.assertEqual(_decode("anthropic", system=system).system, (SystemText("Sys."),))
 

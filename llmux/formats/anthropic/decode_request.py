@@ -15,7 +15,9 @@ from llmux.formats.neutral import Blocker, Choice, Json, Limits, Output, Reasoni
 
 _CHOICES: Mapping[str, Literal["auto", "none", "any"]] = {"auto": "auto", "none": "none", "any": "any"}
 _TIERS = {"auto": None, "standard_only": "default"}
-_BILLING = re.compile(r"x-anthropic-billing-header|(?=[^\n]{0,256}\Z)[^\n]*\bcch=")
+_BILLING_NAME = "x-anthropic-billing-header"
+_BILLING_LINE = re.compile(rf"^[ \t]*{_BILLING_NAME}[^\n]*(?:\n|\Z)", re.MULTILINE)
+_BILLING_VALUES = re.compile(r"(?=[^\n]{0,256}\Z)[^\n]*\bcch=")
 
 
 def decode_request(body: Mapping[str, Any], url_model: str | None = None, stream: bool | None = None) -> Request:
@@ -23,9 +25,12 @@ def decode_request(body: Mapping[str, Any], url_model: str | None = None, stream
     return guarded(_decode, body, url_model, stream)
 
 
-def is_billing_line(text: str) -> bool:
-    """Whether a system text is Claude Code's billing line; its changing `cch=` value would miss every prompt cache."""
-    return _BILLING.match(text.lstrip()) is not None
+def without_billing_line(text: str) -> str:
+    """A system text without Claude Code's billing line, whose changing `cch=` value would miss every prompt cache."""
+    if _BILLING_NAME in text:
+        rest = _BILLING_LINE.sub("", text)
+        return rest if rest.strip() else ""
+    return "" if _BILLING_VALUES.match(text.lstrip()) is not None else text
 
 
 def _decode(body: Mapping[str, Any], url_model: str | None, stream: bool | None) -> Request:
@@ -78,7 +83,7 @@ def _system(body: Json) -> tuple[SystemText, ...]:
         for index, part in enumerate(members.mappings(body, "system")):
             if part.get("type", "text") == "text":
                 texts.append(members.needed_text(part, "text", f"system.{index}"))
-    return tuple(SystemText(text) for text in texts if text and not is_billing_line(text))
+    return tuple(SystemText(text) for text in map(without_billing_line, texts) if text)
 
 
 def _reasoning(body: Json, config: Json, lost: list[str]) -> Reasoning:
