@@ -26,6 +26,13 @@ class LossesTests(SynchronousTestCase):
         chat.clamp("max_tokens")
         self.assertEqual(chat.codes, ("clamped:max_tokens",))
 
+    def test_aCodeHoldsWordsOnlyWhateverTheClientCallsItsTools(self) -> None:
+        losses = Losses(Request("chat"))
+        losses.warn("dropped:tools.a\r\nSet-Cookie: é, b")
+        losses.warn("schema:$ref")
+        losses.warn("x" * 100)
+        self.assertEqual(losses.codes, ("dropped:tools.a__Set-Cookie:____b", "schema:$ref", "x" * 80))
+
     def test_strictTurnsAWarningIntoARefusal(self) -> None:
         refused = self.assertRaises(RequestRefused, Losses(Request("chat"), strict=True).drop, "seed")
         error = refused.error

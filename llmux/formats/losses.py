@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from llmux.formats.events import Error
@@ -30,6 +31,8 @@ _NAMES: dict[str, dict[Format, str]] = {
     "turns": {"chat": "messages", "responses": "input", "anthropic": "messages", "gemini": "contents"},
 }
 _IN_GENERATION_CONFIG = ("n", "modalities")
+_NO_WORD = re.compile(r"[^A-Za-z0-9_.:$/-]")
+_LONGEST_CODE = 80
 
 
 class RequestRefused(Exception):
@@ -85,7 +88,11 @@ class Losses:
         return tuple(self._codes)
 
     def warn(self, code: str) -> None:
-        """Note that the answer may differ. Raises RequestRefused if translation is strict."""
+        """Note that the answer may differ. Raises RequestRefused if translation is strict.
+
+        A code may name what the client wrote, and becomes part of a header: nothing but words is kept of it.
+        """
+        code = _NO_WORD.sub("_", code)[:_LONGEST_CODE]
         if self._strict:
             raise inexact(code, member(self._request, "turns"))
         self._codes[code] = None

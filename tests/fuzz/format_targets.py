@@ -80,6 +80,7 @@ def request(data: bytes) -> None:
             assert json.loads(to_json(encoded.body)) is not None
             assert "\n" not in encoded.path and " " not in encoded.path, encoded.path
             assert not any(b"\n" in value or b"\r" in value for _, value in encoded.headers)
+            assert all(code.isascii() and code.isprintable() and len(code) <= 80 for code in encoded.warnings)
             ClientCtx.of(decoded, "alias", upstream, model, 0, _FRESH)
         with suppress(RequestRefused):
             decode_count_request(client, body if isinstance(body, dict) else {}, "m")
