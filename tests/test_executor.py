@@ -51,6 +51,10 @@ class ExecutorCase(SynchronousTestCase):
         answer.exchange.relay(reader)
         return reader.body, reader.outcome
 
+    def codes(self) -> list[str]:
+        """What requests lost, by the log."""
+        return [event["codes"] for event in self.events if "codes" in event]
+
     def outcomes(self) -> list[tuple[str, int, str, bool]]:
         """The tries by the log."""
         return [
@@ -440,6 +444,7 @@ class Native(ExecutorCase):
         asked = self.budgeted()
         self.calling.newest.answer(200, body=GOOD)
         self.assertEqual(self.successResultOf(asked).warnings, ("dropped:reasoning_effort",))
+        self.assertEqual(self.codes(), ["dropped:reasoning_effort"])
         self.calling = Calling({"providers": providers("a", kind="anthropic"), "translate": {"strict": True}})
         self.failureResultOf(self.budgeted(), RequestRefused)
         self.assertEqual(self.calling.sent, [])
@@ -447,6 +452,11 @@ class Native(ExecutorCase):
 
 class Translating(ExecutorCase):
     """Requests for a provider of another format."""
+
+    def test_whatARequestLosesIsLogged(self) -> None:
+        self.calling = Calling({"providers": providers("a", kind="anthropic")})
+        self.ask(body={"messages": [{"role": "user", "content": "a"}], "seed": 1, "logit_bias": {"1": 2}})
+        self.assertEqual(self.codes(), ["dropped:seed, dropped:logit_bias"])
 
     def test_whatChatClientsGetBeyondOpenAIsMembersIsAChoice(self) -> None:
         for wanted in (True, False):

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from twisted.internet.defer import Deferred
+from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from llmux.formats.client import ClientCtx
@@ -14,7 +15,7 @@ from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.neutral import Request
 from llmux.headers import RawHeaders
 from llmux.peers.translation import Translation
-from llmux.web.translated import TranslatedAnswer
+from llmux.web.translated import MOST_NAMED, TranslatedAnswer, warned
 from llmux.wire.relay import Outcome
 from llmux.wire.response_head import ResponseHead
 from tests import native_answers
@@ -86,6 +87,29 @@ class TranslatedAnswerTests(SynchronousTestCase):
         self.exchange.end()
         self.assertEqual(self.threads, [])
         self.assertTrue(self.outcomes[0].complete)
+
+    def test_whatTheAnswerLostIsLogged(self) -> None:
+        reason = b'{"index":0,"delta":{"content":"x"},"finish_reason":"weird"}'
+        for headers, stream, body in (
+            (EVENTS, True, b'data: {"choices":[%s]}\n\ndata: [DONE]\n\n' % reason),
+            (JSON, True, b'{"choices":[%s]}' % reason.replace(b"delta", b"message")),
+            (JSON, False, b'{"choices":[%s]}' % reason.replace(b"delta", b"message")),
+        ):
+            events: list[Any] = []
+            observer: Any = events.append
+            globalLogPublisher.addObserver(observer)
+            self.addCleanup(globalLogPublisher.removeObserver, observer)
+            self.begin(headers, stream)
+            self.exchange.data(body)
+            self.exchange.end()
+            told = [event["codes"] for event in events if "codes" in event]
+            self.assertEqual(told, ["changed:stop_reason"], (stream, body))
+
+    def test_aHeaderNamesNoMoreLossesThanClientsTake(self) -> None:
+        codes = tuple(f"dropped:tools.{number}" for number in range(1000))
+        (_, value), *others = warned(codes)
+        self.assertEqual((len(value.split(b", ")), others), (MOST_NAMED, []))
+        self.assertEqual(warned(()), [])
 
     def test_aClientThatLeavesMeanwhileEndsIt(self) -> None:
         self.begin(JSON)

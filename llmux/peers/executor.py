@@ -215,6 +215,13 @@ class Executor:
         }
         self.records.emit(level, "{provider}, key {key}, for {model}: {outcome}", fields)
 
+    def _tell(self, step: Step, codes: tuple[str, ...]) -> None:
+        """Log what a request lost on its way to a provider (TRANSLATION 2.4)."""
+        if not codes or self.records.least > LogLevel.info:
+            return
+        fields = {"provider": step.provider.config.name, "model": step.model, "codes": ", ".join(codes)}
+        self.records.emit(LogLevel.info, "{provider}, for {model}, is not asked for quite the same: {codes}", fields)
+
     async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> int:
         """Wait for the first event; an error in disguise counts as the status that it should have had (DESIGN D-42)."""
         streaming = call.generation.config.streaming
@@ -245,6 +252,7 @@ class Executor:
         else:
             request, translation = await self._translate(call, provider, credential, attempt)
             exchange = self._send(request)
+        self._tell(step, warnings if translation is None else translation.warnings)
         # The first try has the clocks of its own provider; the others have what is left of the client's patience.
         late = None
         tries.asked_at = self._clock.seconds()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -27,6 +27,8 @@ from llmux.wire.relay import Outcome
 from llmux.wire.request import Request
 from llmux.wire.response_head import ResponseHead
 
+MOST_NAMED = 32
+"""How many losses a header names: a client may have thousands of tools that nobody else has."""
 _DESCRIBES_THE_OLD_BODY = frozenset(
     (b"content-type", b"content-length", b"content-encoding", b"digest", b"content-digest", b"repr-digest", b"etag")
 )
@@ -170,6 +172,7 @@ class TranslatedAnswer:
         self._write(rest)
         if self._stream is not None and not self._over:
             self._keep(self._stream.vault_entries)
+            self._tell(self._stream.warnings)
             self._start()
             self._request.finish()
             self._end(complete=True)
@@ -221,6 +224,7 @@ class TranslatedAnswer:
 
     def _respond(self, answer: Translated) -> None:
         self._keep(answer.vault_entries)
+        self._tell(answer.warnings)
         self._usage = answer.usage
         # What the formats made of a provider's `retry-after` replaces it: two values are none to a client.
         made = {name.lower() for name, _ in answer.headers}
@@ -230,6 +234,16 @@ class TranslatedAnswer:
 
     def _warnings(self, more: tuple[str, ...]) -> RawHeaders:
         return warned(tuple(dict.fromkeys((*self._translation.warnings, *more))))
+
+    def _tell(self, codes: Iterable[str]) -> None:
+        """Log what the answer lost; in a stream it is too late for the header (TRANSLATION 2.4)."""
+        named = ", ".join(dict.fromkeys(codes))
+        if named:
+            self.log.info(
+                "the answer for {model} is not quite the provider's: {codes}",
+                model=self._translation.ctx.model,
+                codes=named,
+            )
 
     def _keep(self, entries: object) -> None:
         if isinstance(entries, dict):
@@ -252,4 +266,4 @@ class TranslatedAnswer:
 
 def warned(codes: tuple[str, ...]) -> RawHeaders:
     """The header that names what a request or its answer lost (TRANSLATION 2.4), if it lost anything."""
-    return [(b"x-llmux-warning", ", ".join(codes).encode("ascii", "backslashreplace"))] if codes else []
+    return [(b"x-llmux-warning", ", ".join(codes[:MOST_NAMED]).encode("ascii"))] if codes else []
