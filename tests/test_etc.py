@@ -16,13 +16,14 @@ import tempfile
 from pathlib import Path
 
 from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SkipTest, SynchronousTestCase
+from twisted.trial.unittest import SynchronousTestCase
 
 from tests.end_to_end import EndToEndCase, ask, eventually
 
 ETC = Path(__file__).parent.parent / "etc"
 UNIT = (ETC / "llmux.service").read_text(encoding="utf-8")
 TWISTD = str(Path(sys.executable).with_name("twistd"))
+ANALYZE = shutil.which("systemd-analyze")
 INSTALLED = "/opt/llmux/bin/twistd"
 AS_SYSTEMD = """
 import os, sys
@@ -39,16 +40,15 @@ def setting(name: str) -> str:
 
 
 class UnitTests(SynchronousTestCase):
-    def test_systemdFindsNoFaultInTheUnits(self) -> None:
-        analyze = shutil.which("systemd-analyze")
-        if analyze is None:
-            raise SkipTest("systemd-analyze is not here")
-        with tempfile.TemporaryDirectory(prefix="llmux-") as folder:
-            Path(folder, "llmux.service").write_text(UNIT.replace(INSTALLED, TWISTD))
-            shutil.copy(ETC / "llmux.socket", folder)
-            units = [f"{folder}/llmux.service", f"{folder}/llmux.socket"]
-            ended = subprocess.run([analyze, "verify", *units], capture_output=True, text=True, timeout=60)
-        self.assertEqual((ended.returncode, ended.stderr), (0, ""))
+    if ANALYZE is not None:  # a machine without systemd has no use for the units
+
+        def test_systemdFindsNoFaultInTheUnits(self) -> None:
+            with tempfile.TemporaryDirectory(prefix="llmux-") as folder:
+                Path(folder, "llmux.service").write_text(UNIT.replace(INSTALLED, TWISTD))
+                shutil.copy(ETC / "llmux.socket", folder)
+                command = [str(ANALYZE), "verify", f"{folder}/llmux.service", f"{folder}/llmux.socket"]
+                ended = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            self.assertEqual((ended.returncode, ended.stderr), (0, ""))
 
     def test_theDrainEndsBeforeSystemdsPatience(self) -> None:
         self.assertGreater(int(setting("TimeoutStopSec")), 30 + 5)
