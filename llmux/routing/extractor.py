@@ -84,12 +84,14 @@ class ModelExtractor:
         content_encoding: str | None = None,
         params: Mapping[str, str] | None = None,
         gemini_route: bool = False,
+        check: TextCheck | None = None,
     ) -> Peek:
         """The model by the order of SPEC R-EX-5 (body, `action`, `path`), and the body's `stream`, in one pass.
 
-        `params` are path parameters as captured; they are percent-decoded here.
+        `params` are path parameters as captured; they are percent-decoded here. `check` has looked at this very body
+        while it came.
         """
-        found = peek_body(body, content_encoding, self._limit)
+        found = peek_body(body, content_encoding, self._limit, check)
         model = _named(found.model, gemini_route) if found.model else None
         if model is None and params:
             if "action" in params:
@@ -99,7 +101,44 @@ class ModelExtractor:
         return found if model == found.model else Peek(model, found.stream, found.spotless)
 
 
-def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT) -> Peek:
+class TextCheck:
+    """Tells whether a body is UTF-8: in one look, or in many while it grows, so that none of them takes long."""
+
+    __slots__ = ("_position", "_valid")
+
+    def __init__(self) -> None:
+        self._position = 0
+        self._valid = True
+
+    def look(self, body: Body, whole: bool = False) -> bool:
+        """Look at what came since the last time; `whole` says that nothing more will, and gives the last word.
+
+        The body may grow between two looks and must not change otherwise.
+        """
+        if whole and not self._position and not isinstance(body, memoryview) and body.isascii():
+            return True
+        if not self._valid:
+            return False
+        # Piece by piece, so that the text is never in memory as a whole at four bytes a character.
+        with memoryview(body) as view:
+            size, position = len(view), self._position
+            try:
+                while position < size:
+                    end = min(position + _CHUNK, size)
+                    with view[position:end] as piece:
+                        taken = codecs.utf_8_decode(piece, "strict", whole and end == size)[1]
+                    if not taken:
+                        break
+                    position += taken
+            except UnicodeDecodeError:
+                self._valid = False
+        self._position = position
+        return self._valid
+
+
+def peek_body(
+    body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT, check: TextCheck | None = None
+) -> Peek:
     """Read the top-level keys `model` and `stream` of a JSON object without building anything else.
 
     The model is trimmed, and None when it is missing, blank or no string (SPEC R-EX-1, R-EX-2, R-EX-8). A body that
@@ -112,6 +151,9 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
             pass
         except OverflowError:
             return _NOTHING
+    # The decoder leaves strings that it skips unchecked, and strict parsing knows no text but UTF-8.
+    if not (check or TextCheck()).look(body, whole=True):
+        return _NOTHING
     if body[:3] == _BOM:
         body = memoryview(body)[3:]
     try:
@@ -124,8 +166,6 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
 
 
 def _read(body: Body) -> _Head:
-    # The decoder leaves strings that it skips unchecked, and strict parsing knows no text but UTF-8.
-    _check_utf8(body)
     if len(body) >= LONG:
         try:
             return _turns.decode(body)
@@ -155,17 +195,6 @@ def _is_spotless(turns: _Turns) -> bool:
         if b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks:
             return False
     return True
-
-
-def _check_utf8(body: Body) -> None:
-    if not isinstance(body, memoryview) and body.isascii():
-        return
-    # Piece by piece, so that the text is never in memory as a whole at four bytes a character.
-    view = memoryview(body)
-    size, position = len(view), 0
-    while position < size:
-        end = min(position + _CHUNK, size)
-        position += codecs.utf_8_decode(view[position:end], "strict", end == size)[1]
 
 
 # Begins with two literal bytes, which the engine finds fast.

@@ -38,7 +38,7 @@ from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
 from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
-from llmux.routing.extractor import ModelExtractor
+from llmux.routing.extractor import ModelExtractor, TextCheck
 from llmux.routing.record import record
 from llmux.web.accounts import Account, Accounts
 from llmux.web.captured import captured
@@ -88,8 +88,9 @@ class ModelRoutingWrapper:
         """Answer one model request; raises HTTPProblem for whatever ends it early."""
         want = wanted(match)
         limit = generation.config.limits.body
+        check = TextCheck()
         try:
-            raw = await request.body.collect(limit)
+            raw = await request.body.collect(limit, check.look)
         except BodyTooLarge:
             raise undecided(body_too_large(want.protocol, limit)) from None
         except BodyLost:
@@ -101,7 +102,8 @@ class ModelRoutingWrapper:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
             raise undecided(body_too_large(want.protocol, limit)) from None
-        peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini")
+        seen = check if plain is raw else None
+        peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini", seen)
         if peek.model is None:
             raise undecided(model_missing(want.protocol))
         # Cleaning takes nothing out that the peek looks at, so that a spotless body is read once.
