@@ -8,7 +8,7 @@ from typing import Literal
 from llmux.formats import failures
 from llmux.formats.client import ClientCtx
 from llmux.formats.codecs import ANSWERS
-from llmux.formats.events import End, Error, Event, Fail, Ping, Start, Usage, Use
+from llmux.formats.events import Delta, End, Error, Event, Fail, Ping, Start, Usage, Use
 from llmux.formats.framing import ArrayReader, ArrayWriter, EventStreamReader, EventStreamWriter, Reader, TooLong
 from llmux.formats.lenient import parse
 from llmux.formats.neutral import Format
@@ -132,6 +132,10 @@ class StreamTranslator:
     def _translate(self, events: list[Event]) -> bytes:
         if not events:
             return b""
+        if len(events) == 1 and type(events[0]) is Delta:  # most of a stream, and nothing that is restored or noted
+            if self._collector is not None:
+                self._collector.watch(events)
+            return self._writer.write(self._encoder.feed(events[0]))
         messages: list[Message] = []
         pings = b""
         restored = self._restorer.feed(events)

@@ -117,20 +117,21 @@ class StreamDecoder(Decoder):
             return
         delta = entry.get("delta")
         if type(delta) is dict and delta:
-            self._delta(choice, delta, entry.get("logprobs"))
+            content = delta.get("content")
+            if choice.kind == "text" and len(delta) == 1 and type(content) is str and not entry.get("logprobs"):
+                if content:  # nearly every chunk
+                    self._out.append(Delta(choice.i, content))
+            else:
+                self._delta(choice, delta, entry.get("logprobs"))
         reason = entry.get("finish_reason")
         if type(reason) is str and reason:
             self._finish(choice, reason, reason)
 
     def _delta(self, choice: _Choice, delta: dict[str, Any], logprobs: Any) -> None:
-        content = delta.get("content")
-        if len(delta) == 1 and type(content) is str:  # nearly every chunk
-            if content:
-                self._text(choice, "text", content, from_openai(mapping(logprobs).get("content")) if logprobs else None)
-            return
         thought = delta.get("reasoning_content") or delta.get("reasoning")
         if type(thought) is str and thought:
             self._text(choice, "thinking", thought, None)
+        content = delta.get("content")
         if type(content) is list:
             content = "".join(string(part.get("text")) for part in mappings(content) if part.get("type") == "text")
         if type(content) is str and content:
