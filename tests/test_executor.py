@@ -193,6 +193,44 @@ class Answers(ExecutorCase):
         self.assertEqual(self.calling.clock.getDelayedCalls(), [])
 
 
+class Disguises(ExecutorCase):
+    """Errors that come with a status of success, from the last one that is left."""
+
+    def test_theyHaveTheirRealStatusAndTheirWishIsFollowed(self) -> None:
+        details = b'"details":[{"retryDelay":"16.2s"}]'
+        error = b'{"error":{"code":429,"status":"RESOURCE_EXHAUSTED",' + details + b"}}"
+        for headers, body in ((EVENTS, b"data: " + error + b"\n\n"), ([], error)):
+            asked = self.begin("a")
+            self.calling.newest.answer(200, headers, body)
+            answer = self.successResultOf(asked)
+            self.assertEqual((answer.head.status, self.body(answer)), (429, (error, "end")))
+            self.assertEqual(answer.advice, [(b"Retry-After", b"17")])
+            self.assertEqual(self.calling.cooling(), [("a", "rate-limit", MODEL)])
+            self.assertEqual([row.remaining for row in self.calling.credentials.listing()], [16.2])
+            self.assertEqual(self.outcomes()[-1], ("a", 1, "429", True))
+
+    def test_aProbeThatMeetsOneHasNotSucceeded(self) -> None:
+        asked = self.begin("a")
+        self.calling.newest.answer(503, body=ERROR)
+        self.successResultOf(asked)
+        self.calling.clock.advance(30)
+        probe = self.ask()
+        self.calling.newest.answer(200, EVENTS, b'data: {"error":{"type":"overloaded_error"}}\n\n')
+        self.assertEqual(self.successResultOf(probe).head.status, 529)
+        self.assertEqual([row.remaining for row in self.calling.credentials.listing()], [60])
+
+    def test_theRequestsOwnFaultStaysItsOwn(self) -> None:
+        asked = self.begin("a", "b")
+        self.calling.newest.answer(200, EVENTS, b'event: error\ndata: {"error":{"type":"invalid_request_error"}}\n\n')
+        self.assertEqual(self.successResultOf(asked).head.status, 400)
+        self.assertEqual((self.calling.cooling(), len(self.calling.sent)), ([], 1))
+
+    def test_whatIsCompressedIsNotLookedAt(self) -> None:
+        asked = self.begin("a", "b")
+        self.calling.newest.answer(200, [*EVENTS, (b"Content-Encoding", b"gzip")])
+        self.assertEqual(self.successResultOf(asked).head.status, 200)
+
+
 class Patience(ExecutorCase):
     """The first-byte timeout counts all tries."""
 

@@ -35,7 +35,8 @@ PATIENT = {"connect": 20, "tls": 20, "first-byte": 20, "idle": 20}
 # Given to the provider that is to fail only: a busy machine must not make the others fail as well.
 QUICK = {"connect": 0.2, "tls": 0.2, "idle": 0.3}
 ERROR = b'{"error":{"message":"scripted","type":"scripted_error","param":null,"code":null}}'
-ERROR_EVENT = b'data: {"error":{"message":"overloaded","code":529}}\n\n'
+OVERLOADED = b'{"error":{"message":"overloaded","code":529}}'
+INVALID = b'{"error":{"message":"too long","type":"invalid_request_error","code":"context_length_exceeded"}}'
 NO_MONEY = b'{"type":"error","error":{"type":"invalid_request_error","message":"Your credit balance is too low"}}'
 BAD_KEY = b'{"error":{"code":400,"status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}'
 
@@ -53,7 +54,7 @@ class Row:
     @property
     def title(self) -> str:
         """The failure as a part of a method's name."""
-        return re.sub(r"\W(\w)", lambda found: found[1].upper(), self.failure.replace("'", ""))
+        return re.sub(r"\W+(\w)", lambda found: found[1].upper(), re.sub("['\"]", "", self.failure))
 
 
 def table() -> list[Row]:
@@ -101,12 +102,10 @@ def silent(seen: Seen) -> None:
     """Say nothing."""
 
 
-def disguised(seen: Seen) -> None:
+def disguised(error: bytes) -> Callable[[Seen], None]:
     """An error event where the first event should be, or an error body to who wants no stream."""
-    if seen.json().get("stream"):
-        seen.stream([ERROR_EVENT])
-    else:
-        seen.reply(200, ERROR)
+    event = b"data: " + error + b"\n\n"
+    return lambda seen: seen.stream([event]) if seen.json().get("stream") else seen.reply(200, error)
 
 
 def busy(seen: Seen) -> None:
@@ -145,7 +144,8 @@ SCRIPTS: dict[str, Callable[[Seen], None]] = {
     "is silent for its own first-byte timeout": silent,
     "is silent after the head": begun,
     "is silent after one event": some,
-    "sends an error event first": disguised,
+    'sends an error event first: "overloaded"': disguised(OVERLOADED),
+    'sends an error event first: "invalid request"': disguised(INVALID),
     "sends an error body with a 200": lambda seen: seen.reply(200, ERROR),
     "says with a 400 that the account is empty": lambda seen: error(seen, 400, NO_MONEY),
     "says with a 400 that the key is invalid": lambda seen: error(seen, 400, BAD_KEY),
@@ -157,6 +157,7 @@ URLS = {
     "does not take the connection in time": "http://hole",
     "does not finish the TLS handshake in time": "https://plain",
 }
+OVERLOADED_ROW = 'sends an error event first: "overloaded"'
 NO_ANSWER = re.compile(r"names? that|refuses|certificate|does not|resets|not HTTP|silent")
 
 
@@ -293,9 +294,7 @@ class Table(FailoverCase):
                 self.assertIn(b"could not be reached", answer.body, what)
         self.assertTrue(answer.header("x-llmux-reason"), what)
         self.assertLessEqual(max(self.asked(name) for name in NAMES), 1, what)
-        scope, _, condition = row.cooled.partition(", ")
-        spared = scope == "nothing" or (condition == "while another is left" and not after[: count - place - 1])
-        left_alone = [] if spared else [(NAMES[place], scope)]
+        left_alone = [] if row.cooled == "nothing" else [(NAMES[place], row.cooled)]
         self.assertEqual(sorted(self.cooled()), sorted([(name, "model") for name in NAMES[:place]] + left_alone), what)
         self.check()
 
@@ -459,7 +458,7 @@ class Translating(FailoverCase):
     """A provider that speaks another format than the client."""
 
     async def test_isJudgedAlikeWhileAnotherIsLeft(self) -> None:
-        for failure in ("answers 503", "resets after the head", "sends an error event first", "refuses the connection"):
+        for failure in ("answers 503", "resets after the head", OVERLOADED_ROW, "refuses the connection"):
             url = URLS.get(failure, "http://first")
             self.begin(self.providers(url, "http://second"))
             row = next(row for row in table() if row.failure == failure)
@@ -481,7 +480,7 @@ class Translating(FailoverCase):
             ("resets after the head", False, 502, True, "api_error"),
             ("is silent after the head", True, 504, True, "timeout_error"),
             ("is silent after the head", False, 504, True, "timeout_error"),
-            ("sends an error event first", True, 529, True, "overloaded_error"),
+            (OVERLOADED_ROW, True, 529, True, "overloaded_error"),
             ("refuses the connection", True, 502, True, "api_error"),
         ):
             clocks = {**PATIENT, "idle": 0.3} if "silent" in failure else PATIENT

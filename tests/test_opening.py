@@ -10,7 +10,8 @@ from twisted.internet.defer import CancelledError
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.peers.opening import BODY_PREFIX, Disguised, Opening, disguised
+from llmux.peers.disguise import Disguised
+from llmux.peers.opening import BODY_PREFIX, Opening
 from llmux.wire.outgoing import UpstreamFailure
 from tests.calling import PlayedExchange, Reading
 
@@ -157,12 +158,6 @@ class Bodies(OpeningCase):
             self.begin(stream=False)
             self.played.data(body)
             self.assertIsNotNone(self.verdict(), body)
-
-    def test_theStatusIsTheOneThatItSays(self) -> None:
-        self.assertEqual(disguised(b'{"error":{"code":400}}').status, 400)
-        self.assertEqual(disguised(b'{"error":{"code":"429"}}').status, 429)
-        self.assertEqual(disguised(b'{"error":{"code":200}}').status, 500)
-        self.assertEqual(disguised(b'{"error":{"status":"RESOURCE_EXHAUSTED"}}').status, 429)
 
 
 class Flow(OpeningCase):

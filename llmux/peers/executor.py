@@ -27,6 +27,7 @@ from llmux.peers.blame import Blame
 from llmux.peers.call import ModelCall, native_request
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.demo.exchange import Demo
+from llmux.peers.disguise import Disguised
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
@@ -36,7 +37,9 @@ from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
 from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
 from llmux.peers.tries import Answer, Tries, let_go
+from llmux.peers.unmasking import unmasked
 from llmux.peers.vault import Vault
+from llmux.rewrite.media import encoding
 from llmux.routing.decision import Attempt
 from llmux.wire.outgoing import OutgoingRequest, UpstreamFailure
 
@@ -134,10 +137,10 @@ class Executor:
         call, name, model = tries.call, step.provider.config.name, step.model
         try:
             answer = await self._try(tries, step)
-            status = answer.head.status
-            if status < 400 and (plan.more() or not last):
+            found = None
+            if answer.head.status < 400:
                 began = self._clock.seconds()
-                status = await self._look_at_the_beginning(call, answer)
+                found = await self._look_at_the_beginning(call, answer)
                 tries.waited += self._clock.seconds() - began
         except RequestRefused as problem:
             # Another candidate may understand what this one cannot even be told.
@@ -149,26 +152,30 @@ class Executor:
         except UpstreamFailure as failure:
             self._without_answer(tries, step, plan, failure)
             return None
-        if status < 400:
+        if answer.head.status < 400 and found is None:
             self._credentials.succeeded(step.credential, model)
             self._sessions.remember(call, step.credential)
             self._record(step, str(answer.head.status), sent=True, level=LogLevel.debug)
             return answer
-        saved = SavedExchange(answer.exchange, self._clock)
-        answer.exchange = saved
         began = self._clock.seconds()
-        body = await saved.read()
+        body = await (self._read(answer) if found is None else unmasked(answer, found, self._clock))
         tries.waited += self._clock.seconds() - began
-        found = self._credentials.failed(step.credential, model, status, answer.head.headers, body)
-        answer.advice = advice(answer.head.headers, found)
+        status, headers = answer.head.status, answer.head.headers
+        held = self._credentials.failed(step.credential, model, status, headers, body)
+        answer.advice = advice(headers, held)
         self._record(step, str(status), sent=True, level=LogLevel.info)
-        if not moves_on(status) and not (found is not None and found.of_key):
+        if not moves_on(status) and not (held is not None and held.of_key):
             return answer
         self._note(tries, name, str(status))
         tries.keep(answer)
         if tries.answer is answer and (plan.more() or not last):
-            saved.give_up()
+            let_go(answer)
         return None
+
+    async def _read(self, answer: Answer) -> bytes:
+        """The beginning of an error's body."""
+        answer.exchange = saved = SavedExchange(answer.exchange, self._clock)
+        return await saved.read()
 
     def _without_answer(self, tries: Tries, step: Step, plan: Plan, failure: UpstreamFailure) -> None:
         """A candidate gave no answer that could be passed on: who is to blame, and what the client is told."""
@@ -222,14 +229,15 @@ class Executor:
         fields = {"provider": step.provider.config.name, "model": step.model, "codes": ", ".join(codes)}
         self.records.emit(LogLevel.info, "{provider}, for {model}, is not asked for quite the same: {codes}", fields)
 
-    async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> int:
-        """Wait for the first event; an error in disguise counts as the status that it should have had (DESIGN D-42)."""
+    async def _look_at_the_beginning(self, call: ModelCall, answer: Answer) -> Disguised | None:
+        """Wait for the first event, unless it could not be read; gives an error that came in disguise."""
+        if encoding(answer.head.headers):
+            return None
         streaming = call.generation.config.streaming
         stream = media_type(answer.head.headers) == b"text/event-stream"
         opening = Opening(answer.exchange, stream, self._clock, streaming.hold_ms / 1000, streaming.hold_bytes)
-        found = await opening.verdict
         answer.exchange = opening
-        return answer.head.status if found is None else found.status
+        return await opening.verdict
 
     def _pause_before(self, call: ModelCall, number: int, longest: float) -> float:
         """Seconds before another round: until somebody is ready, doubling, and with jitter."""

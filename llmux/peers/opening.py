@@ -1,35 +1,26 @@
 """Holds the beginning of an answer back until it is known not to be an error in disguise (DESIGN D-42).
 
-Some providers say 200 and then send an error: as the first event of a stream, or as the body. While another candidate
-is left, the first event (or the first bytes of a body) is looked at before the client is told anything.
+Some providers say 200 and then send an error: as the first event of a stream, or as the body. So the first event, or
+the first bytes of a body, are looked at before the client is told anything.
 """
 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from llmux.headers import RawHeaders
+from llmux.peers.disguise import Disguised, disguised
 from llmux.peers.saved import Exchange, HeldExchange
 from llmux.rewrite.sse import EventReader
 from llmux.wire.outgoing import UpstreamFailure
 
 _ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
-_STATUS = re.compile(rb'"(?:code|status)"\s*:\s*"?(\d{3})\b')
-_OVERLOADED, _RATE = re.compile(rb"overloaded|UNAVAILABLE"), re.compile(rb"rate_limit|RESOURCE_EXHAUSTED")
 _ERROR_NAMES = frozenset((b"error", b"response.failed"))
 BODY_PREFIX = 64
-
-
-class Disguised(NamedTuple):
-    """An error that came with a status of success: the status that it should have had, and its text for the blame."""
-
-    status: int
-    body: bytes
 
 
 class Opening(HeldExchange):
@@ -106,9 +97,10 @@ class Opening(HeldExchange):
     def _settle(self, found: Disguised | None) -> None:
         self._stop_timer()
         if not self.verdict.called:
-            if found is None and self._receiver is None and self._end is None and self._failure is None:
-                self._exchange.pause()
             self.verdict.callback(found)
+            # Mostly whoever waits for the verdict has the answer relayed at once.
+            if found is None and self._receiver is None and not self._over:
+                self._exchange.pause()
 
     def _stop_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -122,14 +114,3 @@ class Opening(HeldExchange):
         self._exchange.abort()
         if not self.verdict.called:
             self.verdict.errback(CancelledError())
-
-
-def disguised(text: bytes) -> Disguised:
-    """The status that an error under a 200 should have had, by its own words."""
-    text = text[: BODY_PREFIX * 64]
-    said = _STATUS.search(text)
-    if said is not None and said[1] >= b"400":
-        return Disguised(int(said[1]), text)
-    if _OVERLOADED.search(text):
-        return Disguised(529, text)
-    return Disguised(429 if _RATE.search(text) else 500, text)

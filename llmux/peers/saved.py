@@ -140,6 +140,12 @@ class SavedExchange(HeldExchange):
             self._exchange.abort()
             self._failure = UpstreamFailure("cut", "an error body that was not read to its end", answered=True)
 
+    def replace(self, body: bytes) -> None:
+        """Let `relay` give this body instead; what comes from the provider is not read any further."""
+        self._exchange.abort()
+        self._pieces, self._end = [body], []
+        self._settle()
+
     def abort(self) -> None:
         """Give the answer up."""
         if self._timer.active():
