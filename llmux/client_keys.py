@@ -6,11 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import Enum
 from hmac import compare_digest
+from operator import itemgetter
 
 from llmux.headers import RawHeaders
 from llmux.targets import query_credentials
 
-_KEY_HEADERS = frozenset((b"x-api-key", b"x-goog-api-key"))
+# In the order in which they say whose request it is, where several of them hold a valid key.
+_PLACES = (b"authorization", b"x-goog-api-key", b"x-api-key")
 _LONGEST_NAME = len(b"x-goog-api-key")
 
 
@@ -52,15 +54,17 @@ def _authorization(value: bytes) -> bytes:
 
 def credentials_of(headers: RawHeaders, target: bytes) -> list[bytes]:
     """List every non-empty credential of a request: `Authorization`, the two key headers, `key` and `auth_token`."""
-    found = []
+    placed = []
     for name, value in headers:
         if len(name) > _LONGEST_NAME:
             continue
         name = name.lower()
-        if name == b"authorization":
-            found.append(_authorization(value))
-        elif name in _KEY_HEADERS:
-            found.append(value.strip())
+        if name in _PLACES:
+            credential = _authorization(value) if name == _PLACES[0] else value.strip()
+            placed.append((_PLACES.index(name), credential))
+    if len(placed) > 1:
+        placed.sort(key=itemgetter(0))
+    found = [credential for _, credential in placed]
     if b"?" in target:
         found += query_credentials(target)
     return [credential for credential in found if credential]
@@ -74,7 +78,7 @@ class ClientKeys:
         self._keys = [(key.encode(), Identity(Access.VALID, key)) for key in trimmed if key]
 
     def identify(self, headers: RawHeaders, target: bytes) -> Identity:
-        """Tell whose request it is; any one credential that matches is enough."""
+        """Tell whose request it is; any one credential that matches is enough, and the first that does says who."""
         if not self._keys:
             return _OPEN
         credentials = credentials_of(headers, target)
@@ -84,6 +88,6 @@ class ClientKeys:
         for credential in credentials:
             # No early exit: the time taken must not tell which key was nearly right.
             for key, valid in self._keys:
-                if compare_digest(credential, key):
+                if compare_digest(credential, key) and identity is _INVALID:
                     identity = valid
         return identity

@@ -1,12 +1,9 @@
-"""Headers towards the upstream and the providers and back, with the vectors of `headers.yaml` and `betas.yaml`."""
+"""Headers towards the upstream and the providers and back, with the vectors of `betas.yaml`."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 from twisted.trial.unittest import SynchronousTestCase
 
@@ -22,24 +19,9 @@ from llmux.headers import (
     to_provider,
     to_upstream,
 )
-from llmux.targets import has_dot_segment, join_target, strip_query, strip_query_credentials
 from tests import vectors
 
-BYPASSED = re.compile(rb"/(?:threads|auth|docs|settings)(?:/|$)")
 REMOVED_BETAS = ("context-1m-2025-08-07",)
-
-
-@dataclass
-class Exchange:
-    """What one request turned into, on both sides of the daemon."""
-
-    sent: bool = False
-    target: bytes = b""
-    host: str = ""
-    request_headers: RawHeaders = field(default_factory=list)
-    status: int = 0
-    response_headers: RawHeaders = field(default_factory=list)
-    body: str = ""
 
 
 def pairs(headers: Any) -> RawHeaders:
@@ -50,50 +32,6 @@ def pairs(headers: Any) -> RawHeaders:
         for one in value if isinstance(value, list) else [value]:
             found.append((str(name).encode("latin-1"), str(one).encode()))
     return found
-
-
-def key_for(config: dict[str, Any], client_key: str | None) -> str | None:
-    """Choose the upstream key by client identity first (SPEC R-HD-2)."""
-    for entry in config.get("upstream_api_keys") or ():
-        if client_key is not None and client_key in entry["api_keys"]:
-            return str(entry["upstream_api_key"])
-    return config.get("upstream_api_key", "uk-main") or None
-
-
-def perform(given: dict[str, Any]) -> Exchange:
-    """Compose the pure functions as the proxy does, for one request and the answer to it."""
-    config = given.get("config") or {}
-    request = given.get("request") or {}
-    target = str(request.get("target", "/api/user")).encode()
-    headers = pairs(request.get("headers", [["X-Api-Key", "ck-1"]]))
-    identity = ClientKeys(config.get("api_keys", ["ck-1"])).identify(headers, target)
-    bypassed = BYPASSED.match(target.partition(b"?")[0]) is not None
-    exchange = Exchange()
-    if has_dot_segment(target):
-        exchange.status = 400
-        return exchange
-    if not identity.allowed and not bypassed:
-        exchange.status = 401
-        return exchange
-    exchange.sent = True
-    if given.get("route") in ("LOCAL_PROVIDER", "MODEL_MAPPING"):
-        key = given.get("provider_key")
-        kind = "anthropic" if b"/anthropic/" in target else "openai"
-        exchange.request_headers = to_provider(headers, kind, key, client_key=identity.key)
-        exchange.target = strip_query_credentials(target)
-        answer = given.get("provider_response") or {}
-        exchange.response_headers = from_provider(pairs(answer.get("headers")), (key,))
-    else:
-        url = urlsplit(config.get("upstream_url", "https://up.example"))
-        key = key_for(config, identity.key) if identity.allowed else None
-        exchange.host = url.netloc
-        exchange.target = join_target(url.path.encode(), strip_query(target, identity.key))
-        exchange.request_headers = to_upstream(headers, key)
-        answer = given.get("upstream_response") or {}
-        exchange.response_headers = from_upstream(pairs(answer.get("headers")), (key,))
-    exchange.status = int(answer.get("status", 200))
-    exchange.body = str(answer.get("body", "{}"))
-    return exchange
 
 
 def values(headers: RawHeaders, name: str) -> list[str]:
@@ -116,49 +54,6 @@ class Checked(SynchronousTestCase):
                 self.assertEqual(found, [str(one) for one in wanted], name)
             else:
                 self.assertEqual(found, [str(wanted)], name)
-
-
-class HeaderVectors(Checked):
-    """Every vector of `headers.yaml`."""
-
-    def check(self, vector: dict[str, Any]) -> None:
-        expect = vector["expect"]
-        exchange = perform(vector["input"])
-        known = {"upstream", "client", "upstream_contacted", "provider_request", "provider_contacted"}
-        self.assertEqual(set(expect) - known, set(), "a vector expects something that is not checked")
-        for name in ("upstream_contacted", "provider_contacted"):
-            if name in expect:
-                self.assertEqual(exchange.sent, expect[name])
-        for side in ("upstream", "provider_request"):
-            if side in expect:
-                self.assertTrue(exchange.sent, "nothing was sent")
-                self.check_request(expect[side], exchange)
-        if "client" in expect:
-            self.check_response(expect["client"], exchange)
-
-    def check_request(self, expect: dict[str, Any], exchange: Exchange) -> None:
-        self.assertEqual(set(expect) - {"target", "host", "headers", "not_contains_anywhere"}, set())
-        if "target" in expect:
-            self.assertEqual(exchange.target.decode(), expect["target"])
-        if "host" in expect:
-            self.assertEqual(exchange.host, expect["host"])
-        self.assertHeaders(expect.get("headers") or {}, exchange.request_headers)
-        everything = (
-            exchange.target + b"\n" + b"\n".join(name + b": " + value for name, value in exchange.request_headers)
-        )
-        for text in expect.get("not_contains_anywhere") or ():
-            self.assertNotIn(text.encode(), everything)
-
-    def check_response(self, expect: dict[str, Any], exchange: Exchange) -> None:
-        self.assertEqual(set(expect) - {"status", "headers", "body"}, set())
-        if "status" in expect:
-            self.assertEqual(exchange.status, expect["status"])
-        if "body" in expect:
-            self.assertEqual(exchange.body, expect["body"])
-        self.assertHeaders(expect.get("headers") or {}, exchange.response_headers)
-
-    def test_thereAreVectors(self) -> None:
-        self.assertGreater(len(vectors.routing("headers")), 0)
 
 
 class BetaVectors(SynchronousTestCase):
@@ -191,9 +86,8 @@ def _method(vector: dict[str, Any]) -> Callable[[Any], None]:
     return test
 
 
-for _case, _area in ((HeaderVectors, "headers"), (BetaVectors, "betas")):
-    for _vector in vectors.routing(_area):
-        setattr(_case, "test_" + _vector["id"].replace("-", "_"), _method(_vector))
+for _vector in vectors.routing("betas"):
+    setattr(BetaVectors, "test_" + _vector["id"].replace("-", "_"), _method(_vector))
 
 
 class ToUpstream(Checked):
@@ -374,6 +268,13 @@ class Clients(SynchronousTestCase):
     def test_oneValidCredentialAmongWrongOnesIsEnough(self) -> None:
         found = self.identify((b"Authorization", b"Bearer no"), (b"X-Api-Key", b"ck-1"), target=b"/?key=wrong")
         self.assertEqual((found.access, found.key, found.allowed), (Access.VALID, "ck-1", True))
+
+    def test_ofSeveralValidKeysTheFirstPlaceDecidesWhoItIs(self) -> None:
+        places = [(b"X-Api-Key", b"ck-2"), (b"X-Goog-Api-Key", b"ck-1"), (b"Authorization", b"Bearer ck-2")]
+        self.assertEqual(self.identify(*places).key, "ck-2")
+        self.assertEqual(self.identify(*places[:2]).key, "ck-1")
+        self.assertEqual(self.identify(*places[:1], target=b"/x?key=ck-1").key, "ck-2")
+        self.assertEqual(self.identify((b"X-Api-Key", b"no"), target=b"/x?key=ck-1&auth_token=ck-2").key, "ck-1")
 
     def test_noCredentialAndAWrongOneAreToldApart(self) -> None:
         self.assertIs(self.identify().access, Access.MISSING)
