@@ -19,12 +19,12 @@ VECTORS = vectors.routing("mapping")
 
 def rule_of(written: dict[str, Any]) -> MappingRule:
     """A rule as the configuration would hand it over."""
-    to = written["to"]
+    to = written.get("to", "")
     entries = to if isinstance(to, list) else [to]
     targets = [
         Target(entry["model"], entry.get("provider")) if isinstance(entry, dict) else Target(entry) for entry in entries
     ]
-    return MappingRule(written["from"], tuple(targets), written.get("regex", False))
+    return MappingRule(written.get("from", ""), tuple(targets), written.get("regex", False))
 
 
 def provider_of(written: dict[str, Any]) -> ProviderConfig:

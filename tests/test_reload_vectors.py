@@ -54,7 +54,8 @@ class ReloadVectors(TestCase):
         if "reloads" in expect:
             self.assertEqual(self.harness.reloads, expect["reloads"])
         if "log" in expect:
-            patterns = [rule["from"] for rule in self.harness.config.get("model-mappings") or [] if rule.get("regex")]
+            rules = self.harness.config.get("model-mappings")
+            patterns = [rule["from"] for rule in rules if rule.get("regex")] if isinstance(rules, list) else []
             check_log(self, expect["log"], self.harness.events, pattern=next(iter(patterns), ""))
         self.assertNoSecretWasLogged()
 
@@ -63,7 +64,7 @@ class ReloadVectors(TestCase):
         config = dict(given)
         for host in _HOST.findall(str(config.get("upstream-url") or "")):
             self.harness.server(host)
-        if "providers" in config:
+        if isinstance(config.get("providers"), list):
             local = self.harness.servers["local"]
             names = [each for each in config["providers"] if isinstance(each, str)]
             others = [each for each in config["providers"] if not isinstance(each, str)]
@@ -175,9 +176,10 @@ class ReloadVectors(TestCase):
         """Neither a line nor a field of an event holds a key (SPEC R-LG-2)."""
         config = self.harness.config
         keys = [config.get("upstream-api-key"), *config.get("api-keys", [CLIENT_KEY])]
-        keys += [entry["upstream-api-key"] for entry in config.get("upstream-api-keys") or []]
+        entries = config.get("upstream-api-keys")
+        keys += [entry["upstream-api-key"] for entry in entries] if isinstance(entries, list) else []
         for event in self.harness.events:
             said = repr({name: value for name, value in event.items() if not name.startswith("log_")})
-            for key in filter(None, keys):
+            for key in filter(lambda each: isinstance(each, str) and each, keys):
                 self.assertNotIn(f"'{key}'", said)
                 self.assertNotIn(f" {key} ", said)

@@ -144,7 +144,8 @@ class RoutesVectors(TestCase):
         # What no route matches is not found without an upstream (R-RT-8); any other guarded route refuses.
         refused = answer.body in (NO_UPSTREAM, NOT_FOUND) or (given["method"] == "HEAD" and answer.status in (404, 503))
         self.assertEqual(refused, guarded)
-        options, _, _ = await self.ask({**given, "method": "OPTIONS", "config": {**config, "cors": ["*"]}})
+        config = {**config, "upstream": True, "cors": ["*"]}
+        options, _, _ = await self.ask({**given, "method": "OPTIONS", "config": config})
         # The bridge is a model route for POST only: what asks for its permission is passthrough (R-RT-3).
         guarded = guarded or "/google/v1beta1/" in given["target"]
         self.assertEqual((options.status, options.body), (403, b"") if guarded else (204, b""))
