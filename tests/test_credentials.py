@@ -124,6 +124,16 @@ class Judgement(SynchronousTestCase):
             assert found is not None
             self.assertEqual((found.reason, found.whole, found.lasting), (reason, True, True))
 
+    def test_alsoForThemTheProvidersWishCounts(self) -> None:
+        wish: RawHeaders = [(b"Retry-After", b"7"), (b"x-ratelimit-reset-requests", b"1s")]
+        for status, body in ((401, b""), (402, b""), (403, b""), (429, b'{"error":{"code":"insufficient_quota"}}')):
+            found, silent = blame(status, wish, body, NOW), blame(status, wish[1:], body, NOW)
+            self.assertEqual((found and found.wait, silent and silent.wait), (7.0, None), status)
+
+    def test_aTextThatIsNotPermittedIsTheRequestsOwnFault(self) -> None:
+        text = b'{"error":{"code":403,"message":"Input was flagged","metadata":{"flagged_input":"x","reasons":["y"]}}}'
+        self.assertIsNone(blame(403, [], text, NOW))
+
     def test_aForbiddenModelIsNotAForbiddenKey(self) -> None:
         model, key = blame(403, [], b"no access to Model x", NOW), blame(403, [], b"no", NOW)
         self.assertEqual((model and model.whole, key and key.whole), (False, True))
@@ -272,6 +282,22 @@ class Cooldowns(SynchronousTestCase):
         self.assertFalse(self.credentials.cooling("q", "m"))
         self.report(self.take("z", name="q"), 404, model="z")
         self.assertEqual(len(self.credentials.listing()), 1)
+
+    def test_aFailedLastResortDoesNotProlongTheWaitAsAProbeWould(self) -> None:
+        self.report(self.take(name="q"), 429, (b"Retry-After", b"50"))
+        self.clock.advance(45)
+        self.report(self.take(name="q", last_resort=True), 429, (b"Retry-After", b"1"))
+        self.clock.advance(5)
+        self.assertFalse(self.credentials.cooling("q", "m"))
+
+    def test_aProbeForOneModelThatFailsIsOverForTheOthers(self) -> None:
+        self.report(self.take(name="q"), 401)
+        self.clock.advance(900)
+        self.report(self.take(name="q"), 429)
+        self.assertEqual((self.credentials.cooling("q", "m"), self.credentials.cooling("q", "other")), (True, False))
+        self.report(self.take("other", name="q"), 503, model="other")
+        self.credentials.unreachable("q")
+        self.assertEqual([row.probing for row in self.credentials.listing()], [False] * 3)
 
     def test_aSuccessThatWasOnItsWayDoesNotEndALaterCooldown(self) -> None:
         early = self.take(name="q")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from llmux.headers import RawHeaders
 from llmux.peers.delays import wait_of
 
 _SEARCHED = 64 * 1024
 _REASONS = {408: "timeout", 429: "rate-limit", 503: "overloaded", 504: "timeout", 529: "overloaded"}
+_NOT_PERMITTED = (b'"flagged_input"', b"input was flagged")
 _NO_MONEY = (b"insufficient_quota", b"billing_error", b"credit balance is too low", b"billing_hard_limit_reached")
 
 
@@ -34,17 +35,20 @@ class Blame:
 def blame(status: int, headers: RawHeaders, body: bytes, now: float) -> Blame | None:
     """Judge an answer with an error status; None when it is the request's own fault.
 
-    `body` is the beginning of the error body, `now` in epoch seconds. The reasons are `unauthorized`, `forbidden`,
+    `body` is the beginning of the error body, `now` in epoch seconds. A 403 for what a prompt says (OpenRouter's
+    `flagged_input`) is the request's own. The reasons are `unauthorized`, `forbidden`,
     `quota`, `rate-limit`, `overloaded`, `timeout` and `server-error`.
     """
     body = body[:_SEARCHED]
     if status == 401 or (status == 400 and b"API_KEY_INVALID" in body):
-        return Blame("unauthorized", whole=True, lasting=True)
+        found = Blame("unauthorized", whole=True, lasting=True)
     # OpenAI says 429, Anthropic 400 or 402, when what is missing is money.
-    if status == 402 or (status in (400, 403, 429) and any(words in body for words in _NO_MONEY)):
-        return Blame("quota", whole=True, lasting=True)
-    if status == 403:
-        return Blame("forbidden", whole=b"model" not in body.lower(), lasting=True)
-    if status in _REASONS or status >= 500:
-        return Blame(_REASONS.get(status, "server-error"), wait=wait_of(headers, body, now, rate_limited=status == 429))
-    return None
+    elif status == 402 or (status in (400, 403, 429) and any(words in body for words in _NO_MONEY)):
+        found = Blame("quota", whole=True, lasting=True)
+    elif status == 403 and not any(words in body for words in _NOT_PERMITTED):
+        found = Blame("forbidden", whole=b"model" not in body.lower(), lasting=True)
+    elif status in _REASONS or status >= 500:
+        found = Blame(_REASONS.get(status, "server-error"))
+    else:
+        return None
+    return replace(found, wait=wait_of(headers, body, now, rate_limited=found.reason == "rate-limit"))

@@ -188,7 +188,7 @@ class Credentials:
                 del self._entries[place]
 
     def abandoned(self, credential: Credential, model: str) -> None:
-        """The client left, or the request itself was at fault: nothing is held against the credential."""
+        """The client left, or the request itself was at fault: a probe is over, and nothing came of it."""
         for entry in self._entries_of(credential, model):
             entry.probe_until = 0.0
 
@@ -204,12 +204,16 @@ class Credentials:
             self.abandoned(credential, model)
             return None
         self._cool(credential, None if found.whole else model, found, status)
+        self.abandoned(credential, model)
         return found
 
     def unreachable(self, provider: str, reason: str = "unreachable") -> None:
         """No connection, or none that could be used: every credential of the provider is left alone."""
         for credential in self._by_provider.get(provider, ()):
             self._cool(credential, None, Blame(reason, whole=True), 0)
+        for place, entry in self._entries.items():
+            if place[0] == provider:
+                entry.probe_until = 0.0
 
     def _cool(self, credential: Credential, model: str | None, found: Blame, status: int) -> None:
         if self._cooldown_max <= 0 or credential not in self._by_provider.get(credential.provider, ()):
