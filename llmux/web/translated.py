@@ -198,7 +198,8 @@ class TranslatedAnswer:
             return
         if stream.error is None:
             if out:
-                self._start()
+                if not self._request.status:
+                    self._start()
                 self._request.write(out)
             return
         if not stream.started:
