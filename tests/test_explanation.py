@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-from contextlib import redirect_stdout
+import os
+import time
+from contextlib import closing, redirect_stderr, redirect_stdout
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
+from unittest import mock
 from urllib.parse import quote
 
 import yaml
@@ -16,6 +21,7 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from llmux.config import load_bytes
 from llmux.daemon.commands.explain import router_of
 from llmux.daemon.commands.main import main
+from llmux.peers.store import opened, state_file
 from llmux.routing.decision import RoutingRequest
 from llmux.routing.explanation import as_text, explain
 from tests.harness import CLIENT_KEY, Harness, configuration
@@ -179,11 +185,64 @@ class Agreement(TestCase):
             elif kind == "AMP_CREDITS":
                 self.assertEqual((status, provider, served, first), (200, "upstream", model, []), what)
                 self.harness.daemon._lasting.credits.refund()
+                await self.harness.daemon._store.read("SELECT 1")  # the command reads what is in the file
             else:
                 self.assertEqual((status, provider, refusal, first), (503, None, explained["refusal"], []), what)
         self.assertEqual(sum(seen.values()), EXAMPLES)
         self.assertEqual(len(seen), 4, seen)
         self.assertGreater(min(seen.values()), EXAMPLES // 50, seen)
+
+
+class Counting(SynchronousTestCase):
+    """Today's count, which the command reads from the daemon's file."""
+
+    def setUp(self) -> None:
+        self.folder = Path(self.mktemp()).absolute()
+        self.folder.mkdir()
+        self.config = self.folder / "llmux.yaml"
+        self.config.write_text(
+            "providers: []\nampcode: {upstream-url: 'https://up.example', credits: {daily-requests: 2}}\n"
+        )
+        environment = mock.patch.dict(os.environ, {"HOME": str(self.folder), "XDG_STATE_HOME": str(self.folder)})
+        environment.start()
+        self.addCleanup(environment.stop)
+        self.file = state_file(str(self.config), os.environ)
+
+    def spent(self, requests: int, seconds: float) -> None:
+        """Put the count of a day into the file."""
+        day = datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d")
+        with closing(opened(self.file)) as connection:
+            connection.execute("INSERT INTO credits VALUES (?, ?)", (day, requests))
+
+    def explained(self) -> tuple[int, str]:
+        """What the command prints."""
+        out, err = io.StringIO(), io.StringIO()
+        with redirect_stdout(out), redirect_stderr(err):
+            status = main(["explain", "paid-1", "--config", str(self.config)])
+        return status, out.getvalue() + err.getvalue()
+
+    def test_aBudgetThatIsUsedUpIsTold(self) -> None:
+        now = time.time()
+        self.spent(2, now - 86400)
+        self.assertIn("AMP_CREDITS", self.explained()[1])
+        self.spent(2, now)
+        status, text = self.explained()
+        self.assertEqual(status, 0)
+        self.assertIn("NO_PROVIDER", text)
+        self.assertIn("daily-requests: 2 at llmux.yaml:2 is used up for today", text)
+
+    def test_withoutAFileNothingIsSpentAndNoneIsMade(self) -> None:
+        self.assertIn("AMP_CREDITS", self.explained()[1])
+        self.assertFalse(self.file.exists())
+
+    def test_aFileThatIsNoneIsOneLine(self) -> None:
+        self.file.parent.mkdir()
+        self.file.write_bytes(b"no database" * 100)
+        status, text = self.explained()
+        self.assertEqual((status, text.count("\n")), (1, 1))
+        self.assertIn(str(self.file), text)
+        self.config.write_text("providers: []\n")
+        self.assertEqual(self.explained()[0], 0)
 
 
 OLDER = {"name": "o8", "alias": "big"}
@@ -196,7 +255,7 @@ class Texts(SynchronousTestCase):
         """The lines for a model."""
         loaded = load_bytes(yaml.safe_dump(config, sort_keys=False).encode(), "/etc/llmux.yaml", {})
         request = RoutingRequest(model, protocol, force=loaded.ampcode.force_model_mappings)
-        return as_text(explain(router_of(loaded), request))
+        return as_text(explain(router_of(loaded, None), request))
 
     def test_everyStepIsTold(self) -> None:
         config = {

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import os
+import sqlite3
 import sys
+import time
+from contextlib import closing
 from typing import Any
 
 from llmux.client_keys import ClientKeys
 from llmux.config import Config
-from llmux.daemon.commands.asking import add_daemon, ask, configuration
+from llmux.daemon.commands.asking import NotAnswered, add_daemon, ask, configuration
 from llmux.daemon.commands.printing import Command, print_json
 from llmux.errors import HTTPProblem
+from llmux.peers.credits import DailyCredits, MemoryLedger
+from llmux.peers.store import read_only, state_file
 from llmux.routing.decision import RoutingRequest
 from llmux.routing.directory import Directory
 from llmux.routing.explanation import as_text, explain
@@ -21,11 +27,27 @@ from llmux.web.matching import Matcher
 from llmux.web.routes import ROUTES
 
 
-def router_of(config: Config) -> Router:
-    """The router of a configuration, by the daemon's own code, with nothing cooling down and no credits spent."""
+def router_of(config: Config, credits_left: int | None) -> Router:
+    """The router of a configuration, by the daemon's own code, with nothing cooling down."""
     directory = Directory(config.providers)
-    mapper = ModelMapper(config.ampcode.model_mappings, directory.provider_names)
-    return Router(directory, mapper, bool(config.ampcode.upstream_url), config.ampcode.credits, config.path)
+    amp = config.ampcode
+    mapper = ModelMapper(amp.model_mappings, directory.provider_names)
+    return Router(directory, mapper, bool(amp.upstream_url), amp.credits, config.path, lambda: credits_left)
+
+
+def credits_left(config: Config) -> int | None:
+    """How many paid requests the day's budget still permits, by the daemon's own file; raises NotAnswered."""
+    limit = config.ampcode.credits.daily_requests
+    path = state_file(config.path, os.environ)
+    ledger = MemoryLedger()
+    if limit is not None and os.path.exists(path):
+        try:
+            with closing(read_only(path)) as connection:
+                for day, requests in connection.execute("SELECT day, requests FROM credits"):
+                    ledger.add(day, requests)
+        except sqlite3.Error as problem:
+            raise NotAnswered(f"{path}: {problem}") from None
+    return DailyCredits(time.time, ledger).left(limit)
 
 
 def _add(parser: argparse.ArgumentParser) -> None:
@@ -52,7 +74,7 @@ def _run(options: argparse.Namespace) -> int:
             print(f"llmux: {problem}", file=sys.stderr)
             return 2
         request = RoutingRequest(options.model.strip(), protocol, force=config.ampcode.force_model_mappings)
-        found = explain(router_of(config), request)
+        found = explain(router_of(config, credits_left(config)), request)
     if options.json:
         print_json(found)
     else:

@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from llmux.config import Config, ConfigError
 from llmux.config.prices import Price, PriceList, load_prices
 from llmux.daemon.commands.asking import NotAnswered, add_config, configuration
 from llmux.daemon.commands.printing import Command, columns, print_json
-from llmux.peers.store import state_file
+from llmux.peers.store import read_only, state_file
 from llmux.peers.usage_table import DIMENSIONS, Line, Sums, report
 from llmux.routing.wildcard import matches
 
@@ -101,7 +100,7 @@ def read(path: Path, by: str, since: str) -> list[Line]:
     if not path.exists():
         return []
     try:
-        with closing(sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, timeout=5)) as connection:
+        with closing(read_only(path)) as connection:
             if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'usage'").fetchall():
                 return []
             return report(connection, (by, "provider", "model"), since)
