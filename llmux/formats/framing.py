@@ -58,6 +58,8 @@ def _plain_events(chunk: bytes) -> list[InMessage] | None:
     """The messages of nearly every piece of nearly every stream: whole events, each with one line of data."""
     if chunk[-2:] != b"\n\n" or b"\r" in chunk:
         return None
+    if chunk[:6] == b"data: " and chunk.count(b"\n") == 2 * chunk.count(b"\n\ndata: ") + 2:
+        return [(None, data) for data in chunk[6:-2].split(b"\n\ndata: ")]
     out: list[InMessage] = []
     for event in chunk[:-2].split(b"\n\n"):
         name = None

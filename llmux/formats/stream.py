@@ -110,11 +110,21 @@ class StreamTranslator:
         return self._translate(self._decoder.abort(error))
 
     def _take(self, messages: list[Message]) -> bytes:
-        out = []
+        out: list[bytes] = []
+        said: list[Message] = []  # what pieces of text one after the other became
         for name, data in messages:
-            out.append(self._translate(self._decoder.feed(name, data)))
+            events = self._decoder.feed(name, data)
+            if len(events) == 1 and type(events[0]) is Delta and self._collector is None:
+                said += self._encoder.feed(events[0])
+                continue
+            if said:
+                out.append(self._writer.write(said))
+                said.clear()
+            out.append(self._translate(events))
             if self.ended or self.error is not None:
                 break
+        if said:
+            out.append(self._writer.write(said))
         return b"".join(out)
 
     def _unfold(self) -> list[Event]:

@@ -55,15 +55,17 @@ class Decoder:
                 chunk = parse(data)
             except ValueError:
                 return self._not_an_object(data)
+        if type(chunk) is not dict:
+            return self._not_an_object(b"")
         return self._object(event, chunk)
 
     def feed_object(self, event: str | None, chunk: Any) -> list[Event]:
         """As `feed`, for a message that is parsed already."""
-        return [] if self.over else self._object(event, chunk)
+        if self.over:
+            return []
+        return self._object(event, chunk) if type(chunk) is dict else self._not_an_object(b"")
 
-    def _object(self, event: str | None, chunk: Any) -> list[Event]:
-        if type(chunk) is not dict:
-            return self._not_an_object(b"")
+    def _object(self, event: str | None, chunk: dict[str, Any]) -> list[Event]:
         try:
             self._read(event, chunk)
         except StreamFailed as problem:

@@ -7,7 +7,7 @@ from typing import Any
 from llmux.formats import failures, stops, usage
 from llmux.formats.chat.errors import decode_stream_error
 from llmux.formats.citations import from_annotation
-from llmux.formats.events import Cite, Delta, Event, Finish, PartKind, PartStart, Use
+from llmux.formats.events import Cite, Delta, Event, Finish, PartKind, PartStart, Usage, Use
 from llmux.formats.jsontext import compact
 from llmux.formats.lenient import BracketCount, count, mapping, mappings, maybe, string
 from llmux.formats.logprobs import from_openai
@@ -86,23 +86,24 @@ class StreamDecoder(Decoder):
         if chunk.get("error"):
             raise StreamFailed(decode_stream_error(chunk))
         raw_usage = chunk.get("usage")
-        choices = mappings(chunk.get("choices"))
         if raw_usage is not None:
             if type(raw_usage) is not dict or raw_usage == self._raw_usage:
                 raw_usage = None
             else:
                 self._raw_usage = raw_usage
-        if choices:
-            if not self.started:
-                self._tier = maybe(chunk.get("service_tier"))
-                known = usage.from_chat(raw_usage) if raw_usage else None
-                self._start(
-                    maybe(chunk.get("id")), maybe(chunk.get("model")), count(chunk.get("created")), known, self._tier
-                )
-            for entry in choices:
+        choices = chunk.get("choices")
+        for entry in choices if type(choices) is list else ():
+            if type(entry) is dict:
+                if not self.started:
+                    self._begin(chunk, usage.from_chat(raw_usage) if raw_usage else None)
                 self._choice(entry)
         if raw_usage is not None and self.started:
             self._out.append(Use(usage.from_chat(raw_usage), maybe(chunk.get("service_tier")) or self._tier))
+
+    def _begin(self, chunk: dict[str, Any], known: Usage | None) -> None:
+        self._tier = maybe(chunk.get("service_tier"))
+        created = count(chunk.get("created"))
+        self._start(maybe(chunk.get("id")), maybe(chunk.get("model")), created, known, self._tier)
 
     def _choice(self, entry: dict[str, Any]) -> None:
         index = entry.get("index")
