@@ -10,6 +10,7 @@ from twisted.trial.unittest import TestCase
 
 from tests.conversation import Answer, Headers
 from tests.harness import CLIENT_KEY, Harness, provider
+from tests.scripted import Seen
 
 KEY = ("X-Api-Key", CLIENT_KEY)
 ORIGIN = ("Origin", "https://app.example")
@@ -33,6 +34,14 @@ class FaceCase(TestCase):
     def start(self, **config: Any) -> None:
         keys = {name.replace("_", "-"): value for name, value in config.items()}
         self.harness.start({"upstream-url": "http://up", "providers": [provider(self.local, "gpt-9")], **keys})
+
+    def say(self, body: bytes, status: int = 200, content_type: str = "application/json") -> None:
+        """Let the upstream and the provider answer so."""
+
+        def script(seen: Seen) -> None:
+            seen.reply(status, body, content_type)
+
+        self.up.script = self.local.script = script
 
     async def ask(self, method: str, target: str, headers: Headers | None = None, body: bytes | None = None) -> Answer:
         return await self.harness.ask(method, target, headers, body)
@@ -231,6 +240,27 @@ class QuestionTests(FaceCase):
         self.assertNotIn(b"thread-actors-tui", answer.body)
         self.assertIsNone(answer.header("Content-Encoding"))
 
+    async def test_anAnswerThatIsGzipWithoutSayingSoIsStrippedToo(self) -> None:
+        packed = gzip.compress(FEATURES)
+        self.start(strip_features=["thread-actors-tui"])
+        for sent, content_type, status, received in (
+            (packed, "application/json", 200, FEATURES.replace(b',{"name":"thread-actors-tui","enabled":true}', b"")),
+            (packed, "text/plain", 200, FEATURES),
+            (packed, "application/json", 206, packed),
+            (packed[:40], "application/json", 200, packed[:40]),
+            (gzip.compress(b"no JSON"), "application/json", 503, b"no JSON"),
+        ):
+            self.say(sent, status, content_type)
+            answer = await self.ask("POST", USER, body=b"{}")
+            self.assertEqual((answer.status, answer.body), (status, received), content_type)
+            self.assertEqual(answer.header("Content-Length"), str(len(received)))
+
+    async def test_aBombWithoutALabelPassesAsItCame(self) -> None:
+        packed = gzip.compress(b'{"result":"' + b"x" * 9000 + b'"}')
+        self.say(packed)
+        self.start(strip_features=["thread-actors-tui"], limits={"response": 4096})
+        self.assertEqual((await self.ask("POST", USER, body=b"{}")).body, packed)
+
     async def test_withoutTheSettingUserInfoIsLeftAlone(self) -> None:
         self.up.script = lambda seen: seen.reply(200, FEATURES)
         self.start()
@@ -264,6 +294,37 @@ class CreditsPolicyTests(FaceCase):
         self.start(credits={"allow": ["*"], "daily-requests": 1})
         statuses = [(await self.ask("POST", CHAT, body=b'{"model":"ghost"}')).status for _ in range(2)]
         self.assertEqual(statuses, [200, 503])
+
+
+class LabelTests(FaceCase):
+    """`x-llmux-body` says `identical` of nothing that differs (DESIGN 3)."""
+
+    async def test_whatTheUpstreamSaysIsIdenticalUnlessItIsUnpackedOrTheRequestWasCleaned(self) -> None:
+        self.start()
+        unsigned = b'{"model":"x","messages":[{"role":"assistant","content":[{"type":"thinking"},{"type":"text"}]}]}'
+        for asked, sent, label in (
+            (b'{"model":"x"}', b"{}", "identical"),
+            (b'{"model":"x"}', gzip.compress(b"{}"), "spliced"),
+            (unsigned, b"{}", "spliced"),
+        ):
+            self.say(sent)
+            answer = await self.ask("POST", "/v1/messages", body=asked)
+            self.assertEqual((answer.body, answer.header("x-llmux-body")), (b"{}", label))
+
+    async def test_anErrorIsSplicedWhenTheKeyInItIsMasked(self) -> None:
+        self.start(upstream_api_key="uk-main-0001")
+        for model, key in (("gpt-9", "pk-local-0001"), ("x", "uk-main-0001")):
+            said = b'{"error":"no such key: %s"}' % key.encode()
+            self.say(said, 400)
+            answer = await self.ask("POST", CHAT, body=json.dumps({"model": model}).encode())
+            self.assertEqual(answer.body, said.replace(key.encode(), b"*" * len(key)))
+            self.assertEqual((answer.status, answer.header("x-llmux-body")), (400, "spliced"), model)
+
+    async def test_anErrorOfAProviderIsIdenticalWhenNothingInItIsMasked(self) -> None:
+        self.start()
+        self.say(b'{"error":"no"}', 400)
+        answer = await self.ask("POST", CHAT, body=b'{"model":"gpt-9"}')
+        self.assertEqual((answer.body, answer.header("x-llmux-body")), (b'{"error":"no"}', "identical"))
 
 
 class OverflowTests(FaceCase):

@@ -64,5 +64,5 @@ class Unmasking(SynchronousTestCase):
         self.assertEqual((self.answer.head.status, self.answer.head.headers), (503, headers))
         self.assertEqual((self.relayed().body, len(body)), (body, len(ERROR)))
         self.assertNotIn(MASKED, body)
-        self.assertFalse(self.answer.changed)
+        self.assertTrue(self.answer.changed, "the key was masked")
         self.assertEqual(self.clock.getDelayedCalls(), [])

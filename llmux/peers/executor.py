@@ -32,7 +32,7 @@ from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
 from llmux.peers.records import Records
-from llmux.peers.redacted import redacted
+from llmux.peers.redacted import differs, redacted
 from llmux.peers.saved import Exchange, SavedExchange
 from llmux.peers.sessions import Sessions
 from llmux.peers.translation import SPOKEN, Translation, count_request, decoded, translated_request
@@ -174,8 +174,11 @@ class Executor:
 
     async def _read(self, answer: Answer) -> bytes:
         """The beginning of an error's body."""
-        answer.exchange = saved = SavedExchange(answer.exchange, self._clock)
-        return await saved.read()
+        exchange = answer.exchange
+        answer.exchange = saved = SavedExchange(exchange, self._clock)
+        body = await saved.read()
+        answer.changed = answer.changed or differs(exchange)
+        return body
 
     def _without_answer(self, tries: Tries, step: Step, plan: Plan, failure: UpstreamFailure) -> None:
         """A candidate gave no answer that could be passed on: who is to blame, and what the client is told."""

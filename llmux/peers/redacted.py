@@ -15,18 +15,24 @@ _MASK = b"*"
 
 
 class Mask:
-    """Puts asterisks in place of secrets, whatever pieces they come in; the length of the body stays what it is."""
+    """Puts asterisks in place of secrets, whatever pieces they come in; the length of the body stays what it is.
+
+    `found` says that there was one.
+    """
 
     def __init__(self, secrets: Iterable[bytes]) -> None:
         self._secrets = [(secret, _MASK * len(secret)) for secret in secrets]
         self._held = b""
+        self.found = False
 
     def feed(self, data: bytes) -> bytes:
         """The bytes that are safe by now; what may be the beginning of a secret is held back."""
         if self._held:
             data = self._held + data
         for secret, mask in self._secrets:
-            data = data.replace(secret, mask)
+            if secret in data:
+                self.found = True
+                data = data.replace(secret, mask)
         held = 0
         for secret, _ in self._secrets:
             for size in range(min(len(secret) - 1, len(data)), held, -1):
@@ -50,6 +56,12 @@ class RedactedExchange:
         self._exchange = exchange
         self._mask = Mask(secrets)
         self._receiver: Receiver | None = None
+        self._over = False
+
+    @property
+    def differs(self) -> bool:
+        """Whether a secret was masked, or may still be."""
+        return self._mask.found or not self._over
 
     def relay(self, receiver: Receiver) -> None:
         """Hand the body to `receiver`."""
@@ -87,6 +99,7 @@ class RedactedExchange:
         self._exchange.abort()
 
     def _flush(self) -> None:
+        self._over = True
         rest = self._mask.close()
         if rest and self._receiver is not None:
             self._receiver.data(rest)
@@ -96,3 +109,8 @@ def redacted(exchange: Exchange, status: int, secrets: Iterable[str | None]) -> 
     """The exchange of an error answer with a mask before it; any other one as it is."""
     wanted = sought(secrets) if status >= 400 else []
     return RedactedExchange(exchange, wanted) if wanted else exchange
+
+
+def differs(exchange: Exchange) -> bool:
+    """Whether the body that comes out of an exchange may be another than what the peer sent."""
+    return isinstance(exchange, RedactedExchange) and exchange.differs

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorTime
 
 from llmux.headers import media_type, redact
 from llmux.peers.disguise import Disguised, disguised
-from llmux.peers.redacted import redacted
+from llmux.peers.redacted import differs, redacted
 from llmux.peers.saved import SavedExchange
 from llmux.peers.tries import Answer
 from llmux.wire.response_head import ResponseHead
@@ -19,9 +19,11 @@ _OF_THE_STREAM = frozenset((b"content-type", b"content-length", b"cache-control"
 async def unmasked(answer: Answer, found: Disguised, clock: IReactorTime) -> bytes:
     """The error's body, or the beginning of a long one; of a stream nothing is read after the error."""
     head = answer.head
-    answer.exchange = saved = SavedExchange(redacted(answer.exchange, found.status, answer.secrets), clock)
+    exchange = redacted(answer.exchange, found.status, answer.secrets)
+    answer.exchange = saved = SavedExchange(exchange, clock)
     if media_type(head.headers) != b"text/event-stream":
         body = await saved.read()
+        answer.changed = answer.changed or differs(exchange)
         answer.head = replace(head, status=disguised(body).status, reason=b"")
         return body
     document = redact(found.document, answer.secrets)

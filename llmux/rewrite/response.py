@@ -7,7 +7,7 @@ from collections.abc import Callable
 from llmux.headers import RawHeaders, media_type
 from llmux.rewrite.amp_shape import ShapeFixes, ToolNames
 from llmux.rewrite.answer import AnswerEditor
-from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
+from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge, gunzip
 from llmux.rewrite.media import (
     Form,
     bodiless,
@@ -266,12 +266,24 @@ def response_transform(
 
 def body_transform(
     status: int, method: bytes, headers: RawHeaders, edit: BodyEdit, limit: int = BODY_LIMIT
-) -> tuple[RawHeaders, ResponseTransform | None]:
-    """The same for one edit of a whole JSON body, as `features.remove_features` makes."""
+) -> tuple[RawHeaders, ResponseTransform | GunzipTransform | None]:
+    """The same for an answer of the upstream and one edit of a whole JSON body, as `features.remove_features` makes.
+
+    A body that is gzip without saying so is unpacked as `gunzip_transform` does it, whatever its type (SPEC R-GZ-1).
+    """
+    headers, unlabelled = gunzip_transform(status, method, headers, limit)
     coding = encoding(headers)
     if bodiless(status, method) or (coding and not is_gzip(coding)) or not is_json(media_type(headers)):
-        return headers, None
-    return headers, ResponseTransform(headers, Form.DOCUMENT, edit, None, limit)
+        return headers, unlabelled
+
+    def unpack_and_edit(body: Buffer) -> Buffer:
+        try:
+            plain = gunzip(body, limit) if body.startswith(_GZIP_MAGIC) else None
+        except TooLarge:
+            return body
+        return edit(body if plain is None else plain)
+
+    return headers, ResponseTransform(headers, Form.DOCUMENT, unpack_and_edit if unlabelled else edit, None, limit)
 
 
 def gunzip_transform(

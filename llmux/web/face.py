@@ -228,8 +228,8 @@ class Face:
                     return "left" if request.gone else "local"
             elif question == _USER_QUESTION and generation.config.ampcode.strip_features:
                 features = generation.config.ampcode.strip_features
-                edit["edit"] = lambda status, method, headers: body_transform(
-                    status, method, headers, lambda answer: remove_features(answer, features)
+                edit["edit"] = lambda status, method, headers, limit: body_transform(
+                    status, method, headers, lambda answer: remove_features(answer, features), limit
                 )
         outcome = await self._passthrough.forward(
             request,

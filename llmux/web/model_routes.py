@@ -186,11 +186,14 @@ class ModelRoutingWrapper:
         said = self._said(decision, "upstream", decision.resolved_model)
         entry.provider = account.provider = "upstream"
         protocol = match.route.protocol or ""
+        cleaned = headers is not request.headers
 
-        def answering(status: int, method: bytes, fields: RawHeaders) -> tuple[RawHeaders, GunzipTransform | None]:
+        def answering(
+            status: int, method: bytes, fields: RawHeaders, most: int
+        ) -> tuple[RawHeaders, GunzipTransform | None]:
             self.journal.answering(entry, "upstream", decision.resolved_model)
             account.watch(protocol, status, over_stream(protocol, request, status, fields))
-            return gunzip_transform(status, method, fields)
+            return gunzip_transform(status, method, fields, most)
 
         try:
             outcome = await self._passthrough.forward(
@@ -200,7 +203,7 @@ class ModelRoutingWrapper:
                 client_key=identity.key,
                 headers=headers,
                 body=body,
-                extra=[*said, _IDENTICAL, *cors],
+                extra=lambda changed: [*said, _SPLICED if changed or cleaned else _IDENTICAL, *cors],
                 edit=answering,
                 watch=account.see,
                 whole=account.whole,

@@ -10,7 +10,7 @@ from twisted.logger import Logger
 from llmux.errors import upstream_failed
 from llmux.headers import RawHeaders, from_upstream
 from llmux.peers.generation import Generation
-from llmux.peers.redacted import redacted
+from llmux.peers.redacted import differs, redacted
 from llmux.peers.saved import Exchange as AnyExchange
 from llmux.rewrite.response import GunzipTransform, ResponseTransform, gunzip_transform
 from llmux.web.late_head import LateHead
@@ -23,7 +23,8 @@ from llmux.wire.request import Request
 from llmux.wire.response_head import ResponseHead
 from llmux.wire.tunnel import join
 
-Edit = Callable[[int, bytes, RawHeaders], tuple[RawHeaders, ResponseTransform | GunzipTransform | None]]
+Edit = Callable[[int, bytes, RawHeaders, int], tuple[RawHeaders, ResponseTransform | GunzipTransform | None]]
+"""Chooses the transform of a body by status, method, headers and the most bytes that may be held of it."""
 
 
 def wants_upgrade(request: Request) -> bool:
@@ -51,16 +52,16 @@ class Passthrough:
         lend_key: bool = True,
         body: bytes | bytearray | RequestBody | None,
         headers: RawHeaders | None = None,
-        extra: RawHeaders | None = None,
+        extra: Callable[[bool], RawHeaders] = lambda changed: [],
         edit: Edit = gunzip_transform,
         watch: Callable[[bytes], None] | None = None,
         whole: Callable[[], bool] | None = None,
     ) -> Outcome | None:
         """One request and its answer, and how that ended; raises HTTPProblem when the upstream gives no answer.
 
-        `headers` stand for the request's own when its body was changed, `extra` are headers of ours for the answer,
-        `edit` chooses the transform of its body, `watch` sees every piece of it as it came, and `whole` is asked at its
-        end where the framing cannot tell.
+        `headers` stand for the request's own when its body was changed, `extra` gives headers of ours for the answer
+        when told whether its body may differ from the upstream's, `edit` chooses the transform of its body, `watch`
+        sees every piece of it as it came, and `whole` is asked at its end where the framing cannot tell.
         """
         upstream = generation.upstream
         if upstream is None:
@@ -94,8 +95,10 @@ class Passthrough:
         answer = redacted(exchange, head.status, secrets)
         if not head.until_close:
             whole = None
-        headers = from_upstream(head.headers, secrets)
-        return await self._answer(request, answer, head, headers, extra or [], edit, watch, whole)
+        headers, transform = edit(
+            head.status, request.method, from_upstream(head.headers, secrets), generation.config.limits.response
+        )
+        return await self._answer(request, answer, head, headers, extra, transform, watch, whole)
 
     def _may_upgrade(self, request: Request, generation: Generation) -> bool:
         # A body that is still under way could not be told from the bytes of the new protocol.
@@ -107,18 +110,23 @@ class Passthrough:
         exchange: AnyExchange,
         head: ResponseHead,
         headers: RawHeaders,
-        extra: RawHeaders,
-        edit: Edit,
+        extra: Callable[[bool], RawHeaders],
+        transform: ResponseTransform | GunzipTransform | None,
         watch: Callable[[bytes], None] | None,
         whole: Callable[[], bool] | None,
     ) -> Outcome:
-        headers, transform = edit(head.status, request.method, headers)
+        masked = differs(exchange)
         if transform is None:
-            request.start(head.status, headers + extra, head.reason or None)
+            request.start(head.status, headers + extra(masked), head.reason or None)
             relay = Relay(exchange, request, None, watch, whole=whole)
         else:
             late = LateHead(
-                request, head.status, head.reason, transform, lambda settled: settled + extra, upstream_failed
+                request,
+                head.status,
+                head.reason,
+                transform,
+                lambda settled: settled + extra(masked or transform.changed),
+                upstream_failed,
             )
             late.settle()
             relay = Relay(exchange, late, transform, watch, whole=whole)
