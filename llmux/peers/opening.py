@@ -7,6 +7,7 @@ the first bytes of a body, are looked at before the client is told anything.
 from __future__ import annotations
 
 import re
+from functools import partial
 
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -16,6 +17,7 @@ from llmux.peers.disguise import Disguised, disguised
 from llmux.peers.saved import Exchange, HeldExchange
 from llmux.rewrite.sse import EventReader
 from llmux.wire.outgoing import UpstreamFailure
+from llmux.wire.sending import TURN
 
 _ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
@@ -30,13 +32,20 @@ class Opening(HeldExchange):
     answer breaks off before there is either. At most `seconds` and `most` bytes are waited for.
     """
 
+    __slots__ = ("_most", "_open", "_reader", "_timer", "verdict")
+
     def __init__(self, exchange: Exchange, stream: bool, clock: IReactorTime, seconds: float, most: int) -> None:
         super().__init__(exchange)
         self.verdict: Deferred[Disguised | None] = Deferred(lambda _: self.abort())
         self._reader = EventReader() if stream else None
         self._most = most
-        self._timer: IDelayedCall | None = clock.callLater(seconds, self._settle, None)
+        self._open = True
+        self._timer: IDelayedCall | None = None
         exchange.relay(self)
+        if TURN.active:  # mostly what brought the head brings the verdict as well
+            TURN.calls.append(partial(self._wait, clock, seconds))
+        else:
+            self._wait(clock, seconds)
 
     def data(self, data: bytes) -> None:
         """Take a piece of the answer."""
@@ -45,7 +54,7 @@ class Opening(HeldExchange):
             return
         self._pieces.append(data)
         self._size += len(data)
-        if self._timer is None:
+        if not self._open:
             return
         found = self._look(data)
         if found is not None:
@@ -77,8 +86,8 @@ class Opening(HeldExchange):
         self._end = trailers
         if self._receiver is not None:
             self._receiver.end(trailers)
-        elif self._timer is not None and self._reader is not None:
-            self._stop_timer()
+        elif self._open and self._reader is not None:
+            self._close()
             self.verdict.errback(UpstreamFailure("cut", "a stream without an event", answered=True))
         else:
             self._settle(None)
@@ -88,28 +97,35 @@ class Opening(HeldExchange):
         self._failure = failure
         if self._receiver is not None:
             self._receiver.failed(failure)
-        elif self._timer is not None:
-            self._stop_timer()
+        elif self._open:
+            self._close()
             self.verdict.errback(failure)
         else:
             self._settle(None)
 
+    def _wait(self, clock: IReactorTime, seconds: float) -> None:
+        if self._open:
+            self._timer = clock.callLater(seconds, self._settle, None)
+
     def _settle(self, found: Disguised | None) -> None:
-        self._stop_timer()
+        self._close()
         if not self.verdict.called:
             self.verdict.callback(found)
             # Mostly whoever waits for the verdict has the answer relayed at once.
             if found is None and self._receiver is None and not self._over:
                 self._exchange.pause()
 
-    def _stop_timer(self) -> None:
+    def _close(self) -> None:
+        """Look no further."""
+        self._open = False
+        self._reader = None
         timer, self._timer = self._timer, None
         if timer is not None and timer.active():
             timer.cancel()
 
     def abort(self) -> None:
         """Give the answer up."""
-        self._stop_timer()
+        self._close()
         self._receiver = None
         self._exchange.abort()
         if not self.verdict.called:

@@ -36,6 +36,8 @@ class HeldExchange:
     Whoever derives from it takes the pieces and the end.
     """
 
+    __slots__ = ("_end", "_exchange", "_failure", "_paused", "_pieces", "_receiver", "_size", "head")
+
     def __init__(self, exchange: Exchange) -> None:
         self.head: Deferred[ResponseHead] = exchange.head
         self._exchange = exchange
@@ -84,6 +86,8 @@ class SavedExchange(HeldExchange):
     What is longer, or comes later, waits on its connection until it is relayed. `give_up` closes that connection and
     keeps what was read.
     """
+
+    __slots__ = ("_done", "_timer")
 
     def __init__(self, exchange: Exchange, clock: IReactorTime) -> None:
         super().__init__(exchange)

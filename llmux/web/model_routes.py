@@ -17,10 +17,8 @@ from llmux.errors import (
     model_missing,
     no_provider,
     provider_failed,
-    timed_out,
     to_json,
 )
-from llmux.formats.answer import error_answer
 from llmux.formats.count import encode_count
 from llmux.formats.jsontext import LONG_BODY
 from llmux.formats.losses import RequestRefused
@@ -37,7 +35,7 @@ from llmux.rewrite.amp_shape import ToolNames
 from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
 from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_transform
-from llmux.routing.decision import RoutingDecision, RoutingRequest, one_line
+from llmux.routing.decision import RoutingDecision, RoutingRequest
 from llmux.routing.extractor import ModelExtractor, TextCheck
 from llmux.routing.record import record
 from llmux.web.accounts import Account, Accounts
@@ -47,6 +45,7 @@ from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
+from llmux.web.telling import refusal, said_of, told, unanswered, undecided
 from llmux.web.translated import TranslatedAnswer, warned
 from llmux.web.verbs import wanted
 from llmux.web.vigil import Vigil, Watch, over_stream
@@ -130,7 +129,7 @@ class ModelRoutingWrapper:
                 await self._on_credits(request, match, identity, generation, decision, headers, sent, entry, account)
                 return
             if not decision.attempts:
-                raise told(no_provider(want.protocol, peek.model, decision.refusal), self._said(decision, "", ""))
+                raise told(no_provider(want.protocol, peek.model, decision.refusal), said_of(decision, "", ""))
             request_id = request.header(REQUEST_ID)
             if request_id is not None:
                 self._served.add(request_id)
@@ -183,7 +182,7 @@ class ModelRoutingWrapper:
         # The decision was made in this very turn, so that what it found left is still there.
         self._lasting.credits.charge(generation.config.ampcode.credits.daily_requests)
         cors = cors_headers(generation.config.cors_origins, request.header(b"origin"))
-        said = self._said(decision, "upstream", decision.resolved_model)
+        said = said_of(decision, "upstream", decision.resolved_model)
         entry.provider = account.provider = "upstream"
         protocol = match.route.protocol or ""
         cleaned = headers is not request.headers
@@ -215,24 +214,13 @@ class ModelRoutingWrapper:
         if outcome is not None:
             self._ended(entry, account, account.vigil, outcome)
 
-    def _said(self, decision: RoutingDecision, provider: str, model: str, story: str = "") -> RawHeaders:
-        """The headers that tell the client what happened; `story` is what was tried in vain."""
-        reason = f"{decision.reason}; {story}" if story else decision.reason
-        said = [
-            (b"x-llmux-route", decision.route_type.value.encode()),
-            (b"x-llmux-provider", header_text(provider)),
-            (b"x-llmux-model", header_text(model)),
-            (b"x-llmux-reason", header_text(reason)),
-        ]
-        return said if model else [said[0], said[3]]
-
     async def _count(self, request: Request, call: ModelCall, entry: Entry) -> None:
         """Answer a counting question for a provider of another format (TRANSLATION 7.3)."""
         try:
             tokens, attempt, estimated = await self._executor.count(call)
         except RequestRefused as problem:
-            raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
-        said = [*self._said(call.decision, attempt.candidate.provider, attempt.model), _TRANSLATED]
+            raise told(refusal(call.protocol, problem), said_of(call.decision, "", "")) from None
+        said = [*said_of(call.decision, attempt.candidate.provider, attempt.model), _TRANSLATED]
         said += cors_headers(call.generation.config.cors_origins, request.header(b"origin"))
         if estimated:
             said.append((b"x-llmux-estimated", b"true"))
@@ -246,10 +234,10 @@ class ModelRoutingWrapper:
         except ProviderUnreachable as problem:
             name = entry.provider = account.provider = problem.provider.config.name
             entry.tried(problem.story)
-            said = self._said(call.decision, name, call.decision.resolved_model, problem.story)
+            said = said_of(call.decision, name, call.decision.resolved_model, problem.story)
             raise told(unanswered(call.protocol, name, problem.failure, problem.seconds), said) from problem
         except RequestRefused as problem:
-            raise told(refusal(call.protocol, problem), self._said(call.decision, "", "")) from None
+            raise told(refusal(call.protocol, problem), said_of(call.decision, "", "")) from None
         self.journal.answering(entry, answer.provider.config.name, answer.attempt.model, answer.story)
         head = answer.head
         vigil = over_stream(
@@ -307,7 +295,7 @@ class ModelRoutingWrapper:
         self, request: Request, call: ModelCall, answer: Answer, vigil: Vigil | None, account: Account
     ) -> Relay | TranslatedAnswer:
         decision, head = call.decision, answer.head
-        said = self._said(decision, answer.provider.config.name, answer.attempt.model, answer.story)
+        said = said_of(decision, answer.provider.config.name, answer.attempt.model, answer.story)
         said += cors_headers(call.generation.config.cors_origins, request.header(b"origin"))
         if answer.translation is not None:
             translated = TranslatedAnswer(
@@ -370,31 +358,3 @@ class ModelRoutingWrapper:
             return
         _, message, fields = record(decision, request.path.decode("latin-1"), self._clock.seconds())
         self.records.emit(level, message, fields)
-
-
-def refusal(protocol: str, problem: RequestRefused) -> HTTPProblem:
-    """The 400 in the client's own shape for a request that cannot be carried over (TRANSLATION 2.4)."""
-    answer = error_answer(problem.error, cast(Format, protocol))
-    return HTTPProblem(answer.status, answer.body, answer.headers, problem.error.message)
-
-
-def unanswered(protocol: str, provider: str, failure: UpstreamFailure, seconds: float) -> HTTPProblem:
-    """What the client reads when a provider gave no answer: 504 for a clock that ran out, else 502 (SPEC R-ER-13)."""
-    if failure.kind.endswith("-timeout"):
-        return timed_out(protocol, failure.kind, seconds)
-    return provider_failed(protocol, provider)
-
-
-def told(problem: HTTPProblem, said: RawHeaders) -> HTTPProblem:
-    """The same problem with the headers that tell what was decided."""
-    return HTTPProblem(problem.status, problem.body, [*problem.headers, *said], str(problem))
-
-
-def undecided(problem: HTTPProblem) -> HTTPProblem:
-    """The same problem with itself as the reason: it came before there was anything to decide."""
-    return told(problem, [(b"x-llmux-reason", header_text(str(problem)))])
-
-
-def header_text(text: str) -> bytes:
-    """Text as a header value: one line of ASCII."""
-    return one_line(text).encode("ascii", "backslashreplace")
