@@ -76,7 +76,9 @@ class StartTests(EndToEndCase):
 
     async def test_aMissingConfigurationIsOneLine(self) -> None:
         path = str(self.folder.resolve() / "none.yaml")
-        self.assertEqual(await self.refuses("--config", path), f"{path}: file: No such file or directory")
+        self.assertEqual(
+            await self.refuses("--config", path), f"{path}:1:1: file: cannot be read: No such file or directory"
+        )
         self.assertIn(path, await self.refuses(LLMUX_CONFIG=path))
 
     async def test_aBusyPortIsOneLine(self) -> None:

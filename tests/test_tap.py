@@ -68,7 +68,11 @@ class ConfigurationTests(SynchronousTestCase):
 
     def test_aFileThatCannotBeUsedIsOneLine(self) -> None:
         self.file.write_bytes(b"api-keys: [ck-1]\nprovidrs: []\n")
-        for path, said in ((self.file, ":2:1: providrs: "), (self.folder / "none", "none"), (self.folder, "file")):
+        for path, said in (
+            (self.file, ":2:1: providrs: "),
+            (self.folder / "none", ":1:1: file: cannot"),
+            (self.folder, ":1:1: file: "),
+        ):
             text = str(self.assertRaises(SystemExit, configuration, str(path), {}))
             self.assertTrue(text.startswith("llmux: "), text)
             self.assertIn(said, text)

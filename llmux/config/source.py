@@ -32,15 +32,19 @@ def load_bytes(data: bytes, path: str, environ: Mapping[str, str]) -> Config:
     return load(text, path, environ)
 
 
-def load_file(path: str, environ: Mapping[str, str]) -> Config:
-    """Read a configuration file; one that cannot be read is a `ConfigError` as well."""
+def read_file(path: str) -> bytes:
+    """The content of a configuration file, cut where it is too long in any case; ConfigError if it cannot be read."""
     try:
         with open(path, "rb") as file:
-            data = file.read(4 * MAX_TEXT + 1)
+            return file.read(4 * MAX_TEXT + 1)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) and error.strerror else "this cannot name a file"
         raise ConfigError(path, 1, 1, "file", f"cannot be read: {reason}") from None
-    return load_bytes(data, path, environ)
+
+
+def load_file(path: str, environ: Mapping[str, str]) -> Config:
+    """Read a configuration file; one that cannot be read is a `ConfigError` as well."""
+    return load_bytes(read_file(path), path, environ)
 
 
 def defaults(environ: Mapping[str, str]) -> Config:

@@ -6,12 +6,11 @@ import gc
 import os
 from collections.abc import Mapping, MutableMapping
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from twisted.python import usage
 
-from llmux.config import Config, ConfigError, defaults, find, load_bytes
+from llmux.config import Config, ConfigError, defaults, find, load_bytes, read_file
 from llmux.daemon.observers import LEVELS
 
 
@@ -51,12 +50,10 @@ def configuration(path: str | None, environ: Mapping[str, str]) -> tuple[Config,
     if path is None:
         return defaults(environ), None
     try:
-        content = Path(path).read_bytes()
+        content = read_file(path)
         return load_bytes(content, path, environ), content
     except ConfigError as problem:
         raise SystemExit(str(problem)) from None
-    except OSError as problem:
-        raise SystemExit(f"llmux: {path}: file: {problem.strerror}") from None
 
 
 def makeService(options: Options) -> Any:
