@@ -23,6 +23,7 @@ _ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
 _ERROR_NAMES = frozenset((b"error", b"response.failed"))
 BODY_PREFIX = 64
+_STEP = 1024
 
 
 class Opening(HeldExchange):
@@ -71,14 +72,15 @@ class Opening(HeldExchange):
             if len(prefix) >= BODY_PREFIX:
                 self._settle(None)
             return None
-        for event in self._reader.feed(data):
-            if event.data is None:
-                continue
-            if event.name in _ERROR_NAMES or _ERROR_EVENT.match(event.data):
-                return disguised(event.data)
-            if event.name != b"ping":
-                self._settle(None)
-                return None
+        for start in range(0, len(data), _STEP):  # the events behind the first one need not be read
+            for event in self._reader.feed(data[start : start + _STEP]):
+                if event.data is None:
+                    continue
+                if event.name in _ERROR_NAMES or _ERROR_EVENT.match(event.data):
+                    return disguised(event.data)
+                if event.name != b"ping":
+                    self._settle(None)
+                    return None
         return None
 
     def end(self, trailers: RawHeaders) -> None:
