@@ -37,8 +37,10 @@ class ChunkLimits:
 DEFAULT_LIMITS = ChunkLimits()
 
 
-# With more than this behind a chunk, the rest is taken apart in one go, for a quarter of the loop's cost.
+# With more than this behind a chunk, the rest is taken apart in one go, for a quarter of the loop's cost. That looks at
+# every byte, which the loop does not, so that it is for small chunks only.
 _BURST = 256
+_SMALL = 256
 
 # What comes next. Plain integers: an enumeration's members cost a look-up per chunk.
 _SIZE, _DATA, _DATA_END, _TRAILER, _NOTHING = range(5)
@@ -111,7 +113,7 @@ class ChunkedDecoder:
                         break
                     append(data[line_end:chunk_end])
                     position = chunk_end + 2
-                    if burst and end - position > _BURST:
+                    if burst and end - position > _BURST and size <= _SMALL:
                         burst = False  # once: a second search of the same bytes could be made to fail again
                         position += _whole_chunks(data[position:], pieces)
                 if position == end:
