@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -648,6 +649,21 @@ class Money(FailoverCase):
         self.assertEqual((answer.header("x-llmux-route"), self.spent()), ("AMP_CREDITS", 0))
         self.assertIn("for credits", str(answer.header("x-llmux-reason")))
 
+    async def test_norIsWhatAClientGaveUpBeforeItReachedTheUpstream(self) -> None:
+        self.harness.servers[UPSTREAM].script = silent
+        attempts = self.harness.network.attempts
+        for url, asked in (("http://hole", 0), (f"http://{UPSTREAM}", 1)):
+            self.begin([], **{"upstream-url": url})
+            attempts.clear()
+            client = self.harness.client()
+            client.ask("POST", "/v1/messages", [("x-api-key", CLIENT_KEY)], b'{"model":"paid-1","messages":[]}')
+            await self.harness.settled(lambda: bool(attempts))
+            await self.harness.settled(partial(lambda wanted: self.asked(UPSTREAM) == wanted, asked))
+            self.assertEqual(self.spent(), 1)
+            client.leave()
+            await self.harness.settled(lambda: not self.harness.daemon.server.busy)
+            self.assertEqual(self.spent(), asked)
+
     async def test_whatTheUpstreamDidNotAnswerIsCounted(self) -> None:
         self.harness.start({"providers": [], "upstream-url": f"http://{UPSTREAM}"})
         self.harness.servers[UPSTREAM].script = Seen.cut
@@ -659,8 +675,16 @@ class Money(FailoverCase):
         self.assertEqual((unreachable.status, unreachable.header("x-llmux-provider")), (502, "first"))
         reason = "provider first serves it; tried first (connect)"
         self.assertEqual(unreachable.header("x-llmux-reason"), reason)
-        missing = await self.harness.ask("POST", "/v1/messages", [("x-api-key", CLIENT_KEY)], b"{}")
-        self.assertEqual((missing.status, missing.header("x-llmux-reason")), (400, "The request names no model"))
+        good, bad = [("x-api-key", CLIENT_KEY)], [("x-api-key", "ck-wrong")]
+        for headers, target, status, text in (
+            (good, "/v1/messages", 400, "The request names no model"),
+            (bad, "/v1/messages", 401, "Invalid API key"),
+            (good, "/v1beta/models/m-1:sing", 404, "m-1:sing not found"),
+            ([*good, ("Upgrade", "websocket"), ("Connection", "Upgrade")], "/v1/responses", 426, "upgrades"),
+        ):
+            early = await self.harness.ask("POST", target, headers, b"{}")
+            self.assertEqual(early.status, status)
+            self.assertIn(text, str(early.header("x-llmux-reason")))
         nobody = await self.paid()
         self.assertEqual((nobody.status, nobody.header("x-llmux-route")), (503, "NO_PROVIDER"))
         self.assertEqual(nobody.header("x-llmux-provider"), None)

@@ -14,6 +14,7 @@ from llmux.errors import HTTPProblem, internal_error
 from llmux.headers import RawHeaders
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
 from llmux.web.routes import ANY, ROUTES, UNMATCHED
+from llmux.web.telling import with_reason
 from llmux.wire.request import Request
 
 MOST_REMEMBERED = 2048
@@ -111,6 +112,8 @@ class Site:
                 "while answering {method} {path}", failure, method=_text(request.method), path=_path(request)
             )
             problem = internal_error(None if match is None else match.route.protocol)
+        if match is not None and match.route.kind == "model":
+            problem = with_reason(problem)
         cors = self._cors(request) if match is not None and match.route.kind in ("model", "list") else []
         answer(request, problem, cors)
 

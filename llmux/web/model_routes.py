@@ -45,7 +45,7 @@ from llmux.web.journal import Entry, Journal
 from llmux.web.late_head import LateHead
 from llmux.web.matching import Match
 from llmux.web.passthrough import Passthrough
-from llmux.web.telling import refusal, said_of, told, unanswered, undecided
+from llmux.web.telling import refusal, said_of, told, unanswered
 from llmux.web.translated import TranslatedAnswer, warned
 from llmux.web.verbs import wanted
 from llmux.web.vigil import Vigil, Watch, over_stream
@@ -91,7 +91,7 @@ class ModelRoutingWrapper:
         try:
             raw = await request.body.collect(limit, check.look)
         except BodyTooLarge:
-            raise undecided(body_too_large(want.protocol, limit)) from None
+            raise body_too_large(want.protocol, limit) from None
         except BodyLost:
             # The client is gone or broke the framing; the wire has told it what there was to tell.
             request.break_off()
@@ -100,11 +100,11 @@ class ModelRoutingWrapper:
         try:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
-            raise undecided(body_too_large(want.protocol, limit)) from None
+            raise body_too_large(want.protocol, limit) from None
         seen = check if plain is raw else None
         peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini", seen)
         if peek.model is None:
-            raise undecided(model_missing(want.protocol))
+            raise model_missing(want.protocol)
         # Cleaning takes nothing out that the peek looks at, so that a spotless body is read once.
         body = plain if peek.spotless else await self._cleaned(plain)
         decision = generation.router.resolve(
@@ -206,10 +206,9 @@ class ModelRoutingWrapper:
                 edit=answering,
                 watch=account.see,
                 whole=account.whole,
+                unsent=self._lasting.credits.refund,
             )
         except HTTPProblem as problem:
-            if isinstance(problem.__cause__, UpstreamFailure) and not problem.__cause__.sent:
-                self._lasting.credits.refund()
             raise told(problem, said) from problem.__cause__
         if outcome is not None:
             self._ended(entry, account, account.vigil, outcome)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -56,12 +57,14 @@ class Passthrough:
         edit: Edit = gunzip_transform,
         watch: Callable[[bytes], None] | None = None,
         whole: Callable[[], bool] | None = None,
+        unsent: Callable[[], None] | None = None,
     ) -> Outcome | None:
         """One request and its answer, and how that ended; raises HTTPProblem when the upstream gives no answer.
 
         `headers` stand for the request's own when its body was changed, `extra` gives headers of ours for the answer
         when told whether its body may differ from the upstream's, `edit` chooses the transform of its body, `watch`
-        sees every piece of it as it came, and `whole` is asked at its end where the framing cannot tell.
+        sees every piece of it as it came, and `whole` is asked at its end where the framing cannot tell. `unsent` is
+        called when nothing of the request has reached the upstream, and nothing will.
         """
         upstream = generation.upstream
         if upstream is None:
@@ -83,7 +86,11 @@ class Passthrough:
         )
         try:
             head = await exchange.head
-        except UpstreamFailure as failure:
+        except (CancelledError, UpstreamFailure) as failure:
+            if unsent is not None and not exchange.sent:
+                unsent()
+            if isinstance(failure, CancelledError):
+                raise
             if not request.gone:
                 path = target.partition(b"?")[0].decode("latin-1")
                 method = request.method.decode("latin-1")

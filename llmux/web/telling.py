@@ -12,6 +12,8 @@ from llmux.headers import RawHeaders
 from llmux.routing.decision import RoutingDecision, one_line
 from llmux.wire.outgoing import UpstreamFailure
 
+_REASON = b"x-llmux-reason"
+
 
 def said_of(decision: RoutingDecision, provider: str, model: str, story: str = "") -> RawHeaders:
     """The headers that tell the client what happened; `story` is what was tried in vain."""
@@ -20,7 +22,7 @@ def said_of(decision: RoutingDecision, provider: str, model: str, story: str = "
         (b"x-llmux-route", decision.route_type.value.encode()),
         (b"x-llmux-provider", header_text(provider)),
         (b"x-llmux-model", header_text(model)),
-        (b"x-llmux-reason", header_text(reason)),
+        (_REASON, header_text(reason)),
     ]
     return said if model else [said[0], said[3]]
 
@@ -43,9 +45,11 @@ def told(problem: HTTPProblem, said: RawHeaders) -> HTTPProblem:
     return HTTPProblem(problem.status, problem.body, [*problem.headers, *said], str(problem))
 
 
-def undecided(problem: HTTPProblem) -> HTTPProblem:
-    """The same problem with itself as the reason: it came before there was anything to decide."""
-    return told(problem, [(b"x-llmux-reason", header_text(str(problem)))])
+def with_reason(problem: HTTPProblem) -> HTTPProblem:
+    """The same problem, with itself as the reason if it came before there was anything to decide."""
+    if any(name == _REASON for name, _ in problem.headers):
+        return problem
+    return told(problem, [(_REASON, header_text(str(problem)))])
 
 
 def header_text(text: str) -> bytes:
