@@ -66,6 +66,21 @@ class TableTests(SynchronousTestCase):
         self.assertEqual(self.handler("POST", b"/v1/messages/"), "anthropic.messages")
         self.assertEqual(self.handler("GET", b"/api/provider/x/v1/models/"), "models.list")
         self.assertRaises(NotFound, self.handler, "GET", b"/healthz/")
+        for path in (b"/v1beta/models/", b"/api/provider/x/v1beta/models/"):
+            self.assertEqual(self.handler("GET", path), "models.gemini", path)
+            self.assertEqual(self.handler("POST", path), "gemini.generate", path)
+        self.assertEqual(self.handler("GET", b"/v1/models/"), "models.by_headers")
+        for method, path, params in (
+            ("GET", b"/v1/models/org/m/", {"model": "org/m"}),
+            ("GET", b"/v1beta/models/m/", {"action": "m"}),
+            ("POST", b"/v1/models/m:generateContent/", {"action": "m:generateContent"}),
+        ):
+            self.assertEqual(self.matcher.match(method, path).params, params)
+        self.assertRaises(NotFound, self.handler, "GET", b"/v1/models//")
+
+    def test_aSlashTooMuchMakesNoOtherMethodRight(self) -> None:
+        for path, allow in ((b"/v1beta/models/", ("GET", "HEAD", "POST")), (b"/v1/models/", ("GET", "HEAD"))):
+            self.assertEqual(self.assertRaises(MethodNotAllowed, self.handler, "PUT", path).allow, allow)
 
     def test_aGeminiActionBelowV1NeedsAVerb(self) -> None:
         self.assertEqual(self.handler("POST", b"/v1/models/m:generateContent"), "gemini.generate")

@@ -97,16 +97,17 @@ class Matcher:
     def match(self, method: str, path: bytes) -> Match:
         """The best route for the raw path, without query; raises NotFound or MethodNotAllowed."""
         found = self._matches(method, path)
-        if found is None and len(path) > 1 and path.endswith(b"/"):
-            found = self._matches(method, path[:-1], tolerated=True)
-        if found is None:
-            raise NotFound
+        if not isinstance(found, Match) and len(path) > 1 and path.endswith(b"/"):
+            tolerated = self._matches(method, path[:-1], tolerated=True)
+            found = tolerated if isinstance(tolerated, Match) else [*found, *tolerated]
         if isinstance(found, Match):
             return found
+        if not found:
+            raise NotFound
         allow = tuple(sorted({method for route in found for method in route.methods}))
         raise MethodNotAllowed(allow, all(route.guarded for route in found))
 
-    def _matches(self, method: str, path: bytes, tolerated: bool = False) -> Match | list[Route] | None:
+    def _matches(self, method: str, path: bytes, tolerated: bool = False) -> Match | list[Route]:
         raw = path[1:].split(b"/") if path.startswith(b"/") else [path]
         others: list[Route] = []
         for pattern in self._patterns:
@@ -122,17 +123,22 @@ class Matcher:
             if _takes(route, method):
                 return Match(route, params, captured)
             others.append(route)
-        return others or None
+        return others
 
 
 def applies(route: Route, method: str, params: Mapping[str, str]) -> bool:
-    """Whether a pattern counts for what it captured: two routes look at more than their segments.
+    """Whether a pattern counts for what it captured: some routes look at more than their segments.
 
     The bridge is a model request only with `/models/` in its path (SPEC R-RT-3), and a Gemini action below the plain
-    `/v1/models/` root is one only with a verb (SPEC 2.1), since GET answers for the rest.
+    `/v1/models/` root is one only with a verb (SPEC 2.1), since GET answers for the rest. A model's name does not end
+    with a slash, and to GET no name at all is to ask for the list: both leave the slash to be tolerated (R-RT-5).
     """
     if route.handler == "gemini.bridge":
         return method == "POST" and "/models/" in "/" + params["path"]
+    if route.kind in ("model", "list"):
+        name = params.get("action", params.get("model"))
+        if name is not None and (name.endswith("/") or (route.kind == "list" and not name)):
+            return False
     if route.pattern == "/v1/models/*action":
         return ":" in params["action"]
     return True
