@@ -50,6 +50,22 @@ class Telling(SynchronousTestCase):
         one = self.of({"prompt_cache_key": "p", "messages": said("a")})
         self.assertEqual(one, self.of({"prompt_cache_key": "p", "messages": said("b")}))
 
+    def test_theSessionInClaudeCodesMetadataCountsWithoutAHeader(self) -> None:
+        for shape in (
+            "user_0a1b_account__session_{}",
+            json.dumps({"device_id": "0a1b", "account_uuid": "", "session_id": "{}"}),
+        ):
+
+            def asked(session: str, text: str, shape: str = shape) -> bytes:
+                user = shape.replace("{}", f"5b8f6a4e-0000-4000-8000-00000000000{session}")
+                return self.of({"metadata": {"user_id": user}, "system": text, "messages": said(text)})
+
+            self.assertEqual(asked("1", "a"), asked("1", "b"), shape)
+            self.assertNotEqual(asked("1", "a"), asked("2", "a"), shape)
+        for user in ("me", 7, None):
+            one = self.of({"metadata": {"user_id": user}, "messages": said("a")})
+            self.assertNotEqual(one, self.of({"metadata": {"user_id": user}, "messages": said("b")}), user)
+
     def test_elseTheConversationsBeginningCountsInEveryFormat(self) -> None:
         grown = said("hello", "hi", "and now?", "well")
         formats: list[Any] = [

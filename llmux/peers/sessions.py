@@ -29,10 +29,13 @@ _HEADERS = (
 _LEADING_BYTES = 4096
 # Clients move this mark to their newest message, so that it comes and goes in the first.
 _CACHE_MARK = re.compile(rb',?\s*"cache_control"\s*:\s*(?:null|\{[^{}]*\})')
+# Claude Code's `metadata.user_id` ends in its session, as text or as JSON in a string.
+_SESSION = re.compile(rb'session_(?:id\\"\s*:\s*\\")?([0-9a-fA-F-]{36})')
 
 
 class _Body(msgspec.Struct):
     prompt_cache_key: str | None = None
+    metadata: msgspec.Raw = msgspec.Raw()
     system: msgspec.Raw = msgspec.Raw()
     instructions: msgspec.Raw = msgspec.Raw()
     systemInstruction: msgspec.Raw = msgspec.Raw()
@@ -53,7 +56,7 @@ _decode_turns = msgspec.json.Decoder(list[msgspec.Raw], strict=True).decode
 class Sessions:
     """Remembers which credential of each provider answered a conversation last.
 
-    A conversation is told by its client's headers, by `prompt_cache_key`, or by how it begins. A fallback to another
+    A conversation is told by its client's headers, by a name in the body, or by how it begins. A fallback to another
     provider is remembered for that provider alone, so that the conversation comes home to its own credential.
     `seconds` is a clock.
     """
@@ -121,11 +124,14 @@ def session_of(call: ModelCall) -> bytes:
 
 
 def _beginning(body: bytes | bytearray) -> bytes:
-    """The cache key of a body, or what stays the same from turn to turn: the system text and the first user turn."""
+    """The cache key or session in a body, or what stays from turn to turn: the system text and the first user turn."""
     try:
         parsed = _decode(body)
         if parsed.prompt_cache_key:
             return parsed.prompt_cache_key.encode("utf-8", "replace")
+        session = _SESSION.search(bytes(parsed.metadata)[:_LEADING_BYTES])
+        if session is not None:
+            return session[1]
         turns = [*_first_turns(parsed)]
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return bytes(body[:_LEADING_BYTES])
