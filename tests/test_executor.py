@@ -314,6 +314,16 @@ class Rounds(ExecutorCase):
         self.calling.newest.answer(429, [(b"retry-after", b"5")], ERROR)
         self.assertEqual(self.successResultOf(asked).head.status, 429)
 
+    def test_jitterOnlyProlongsAPauseSoThatItsKeyIsReady(self) -> None:
+        asked = self.begin("a", **{"request-retry": 1})
+        self.calling.newest.answer(429, [(b"retry-after", b"20")], ERROR)
+        self.assertNoResult(asked)
+        for choose, pause in (((lambda low, high: low), 20.0), ((lambda low, high: high), 25.0)):
+            with mock.patch.object(module, "uniform", choose):
+                self.assertEqual(self.calling.executor._pause_before(self.calling.call(), 1, 30.0), pause)
+        asked.cancel()
+        self.failureResultOf(asked, CancelledError)
+
     def test_jitterNeverExceedsTheLongestPause(self) -> None:
         self.begin("a", **{"request-retry": 1})
         with mock.patch.object(module, "uniform", lambda low, high: high):

@@ -243,12 +243,12 @@ class Executor:
         return await opening.verdict
 
     def _pause_before(self, call: ModelCall, number: int, longest: float) -> float:
-        """Seconds before another round: until somebody is ready, doubling, and with jitter."""
+        """Seconds before another round: until somebody is ready, doubling, and by chance a little more."""
         ready = min(
             self._credentials.ready_in(attempt.candidate.provider, attempt.candidate.model)
             for attempt in call.decision.attempts
         )
-        return min(max(ready, 2.0 ** (number - 1)) * uniform(0.8, 1.2), longest)
+        return min(max(ready, 2.0 ** (number - 1)) * uniform(1.0, 1.25), longest)
 
     async def _try(self, tries: Tries, step: Step) -> Answer:
         call, attempt, provider, credential = tries.call, step.attempt, step.provider, step.credential
