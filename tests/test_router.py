@@ -226,6 +226,10 @@ class Plans(SynchronousTestCase):
         self.assertIs(decision.route_type, RouteType.LOCAL_PROVIDER)
         self.assertFalse(decision.attempts[0].candidate.ready)
         self.assertIn("cooling down", decision.reason)
+        router = router_of([ANTHRO, GOOG], [rule("big", "opus-9", "gem-9")], cooling=frozenset({"anthro"}))
+        mapped = router.resolve(RoutingRequest("big"))
+        self.assertEqual([attempt.candidate.ready for attempt in mapped.attempts], [False, True])
+        self.assertEqual(mapped.reason, "the rule for big leads to opus-9, which provider anthro serves, cooling down")
 
     def test_aRememberedDecisionIsMadeAnewWhenSomebodyCoolsDown(self) -> None:
         cooling: set[str] = set()

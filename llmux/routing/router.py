@@ -167,6 +167,7 @@ def _mapped(request: RoutingRequest, mapping: Mapping) -> RoutingDecision:
         [attempt for target in mapping.targets for attempt in _attempts(target.model, target.raw, target.candidates)]
     )
     provider = attempts[0].candidate.provider
+    state = "" if attempts[0].candidate.ready else ", cooling down"
     rule = f"the rule for {mapping.rule.source}" + (f" at line {mapping.rule.line}" if mapping.rule.line else "")
     return RoutingDecision(
         RouteType.MODEL_MAPPING,
@@ -177,7 +178,7 @@ def _mapped(request: RoutingRequest, mapping: Mapping) -> RoutingDecision:
         False,
         attempts,
         RouteType.MODEL_MAPPING.effects,
-        one_line(f"{rule} leads to {mapping.model}, which provider {provider} serves"),
+        one_line(f"{rule} leads to {mapping.model}, which provider {provider} serves{state}"),
     )
 
 
