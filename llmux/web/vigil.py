@@ -37,6 +37,7 @@ _FAILED = re.compile(rb'"type"\s*:\s*"(?:response\.failed|error)"')
 _IN_ANY_PIECE = frozenset(("responses", "gemini"))
 _BOUNDARIES = (b"\n\n", b"\r\n\r\n", b"\r\r")
 _SEAM, _TAIL = 32, 256  # bytes: more than any last words have; more than the events that say them, mostly
+_END = 4096  # bytes: of the piece before the last one so many are looked at for how the stream ended
 _FIRST = b": keep-alive\n\n"  # before the first event a comment: nobody takes it for the message's beginning
 
 
@@ -91,19 +92,20 @@ class Vigil:
     @property
     def ended_well(self) -> bool:
         """Whether the stream had its format's last words, or an error event instead."""
-        text = self._before[-4096:] + self._last
-        words = (*_LAST_WORDS[self._protocol], *_ERRORS)
         if self._protocol in _IN_ANY_PIECE and self._early:
             return True
-        return any(word in text for word in words)
+        return _says(self._end, _LAST_WORDS[self._protocol]) or _says(self._end, _ERRORS)
 
     @property
     def ended_in_error(self) -> bool:
         """Whether the provider's last words were that it failed."""
-        text = self._before[-4096:] + self._last
         if self._protocol == "responses":
-            return _FAILED.search(text) is not None
-        return any(word in text for word in _ERRORS) and not any(word in text for word in _LAST_WORDS[self._protocol])
+            return _FAILED.search(self._end) is not None
+        return not _says(self._end, _LAST_WORDS[self._protocol]) and _says(self._end, _ERRORS)
+
+    @property
+    def _end(self) -> bytes:
+        return self._before[-_END:] + self._last
 
     def sign_of_life(self) -> bytes:
         """What may be sent now, nothing in the middle of an event."""
@@ -115,6 +117,11 @@ class Vigil:
             return PINGS[self._protocol] if self._protocol == "gemini" else _FIRST
         end = self._before[-3:] + self._last[-4:]
         return PINGS[self._protocol] if end.endswith(_BOUNDARIES) else b""
+
+
+def _says(end: bytes, words: tuple[bytes, ...]) -> bool:
+    """Whether one of these is there; last words are found at once from behind."""
+    return any(end.rfind(word) >= 0 for word in words)
 
 
 def over_stream(
