@@ -52,19 +52,18 @@ def _whole_chunks(data: bytes, pieces: list[bytes]) -> int:
     Between two line ends there is a size or a content, so sizes and lengths of a well-formed run are equal lists.
     """
     parts = data.split(b"\r\n")
-    parts.pop()
+    rest = len(parts.pop())
     lines, contents = parts[::2], parts[1::2]
-    sizes = list(map(_known_sizes.get, lines))
-    lengths = list(map(len, contents))
-    if sizes != lengths:
+    if len(lines) > len(contents):
+        rest += len(lines.pop()) + 2
+    if list(map(_known_sizes.get, lines)) != list(map(len, contents)):
         count = 0
-        for size, length in zip(sizes, lengths, strict=False):
-            if size != length:
-                break
+        while _known_sizes.get(lines[count]) == len(contents[count]):
             count += 1
-        del lines[count:], contents[count:], lengths[count:]
+        rest += sum(map(len, lines[count:])) + sum(map(len, contents[count:])) + 4 * (len(lines) - count)
+        del contents[count:]
     pieces += contents
-    return sum(map(len, lines)) + sum(lengths) + 4 * len(contents)
+    return len(data) - rest
 
 
 class ChunkedDecoder:
