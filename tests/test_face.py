@@ -5,9 +5,11 @@ from __future__ import annotations
 import gzip
 import json
 from typing import Any
+from unittest import mock
 
 from twisted.trial.unittest import TestCase
 
+from llmux.rewrite.amp_shape import ToolNames
 from tests.conversation import Answer, Headers
 from tests.harness import CLIENT_KEY, Harness, provider
 from tests.scripted import Seen
@@ -325,6 +327,55 @@ class LabelTests(FaceCase):
         self.say(b'{"error":"no"}', 400)
         answer = await self.ask("POST", CHAT, body=b'{"model":"gpt-9"}')
         self.assertEqual((answer.body, answer.header("x-llmux-body")), (b'{"error":"no"}', "identical"))
+
+
+class ShapeTests(FaceCase):
+    """Amp's shape fixes where a provider speaks another format, and what they hold of a request (SPEC 10)."""
+
+    CALL = b'{"index":0,"id":"t-1","type":"function","function":{"name":"GREP","arguments":"{}"}}'
+
+    def asked(self, stream: bool, tools: str = "", prompt: str = "hi") -> bytes:
+        messages = [{"role": "user", "content": prompt}]
+        declared = [{"name": tools, "input_schema": {"type": "object"}}] if tools else []
+        asked = {"model": "gpt-9", "max_tokens": 99, "stream": stream, "messages": messages, "tools": declared}
+        return json.dumps(asked).encode()
+
+    async def test_aTranslatedToolCallHasTheClientsCasingAndASignature(self) -> None:
+        self.start()
+        for tools, name in (("", b"Grep"), ("grep", b"grep")):
+            self.say(
+                b'{"id":"c","model":"gpt-9","choices":[{"index":0,"finish_reason":"tool_calls",'
+                b'"message":{"role":"assistant","content":null,"tool_calls":[' + self.CALL + b"]}}]}"
+            )
+            answer = await self.ask("POST", "/v1/messages", body=self.asked(False, tools))
+            self.assertIn(b'"type":"tool_use","id":"t-1","name":"%s","input":{},"signature":""}' % name, answer.body)
+            self.assertEqual(answer.header("Content-Length"), str(len(answer.body)))
+            self.say(
+                b'data: {"id":"c","choices":[{"index":0,"delta":{"role":"assistant","tool_calls":['
+                + self.CALL
+                + b']}}]}\n\ndata: {"choices":[{"index":0,"delta":{},"finish_reason":"tool_calls"}]}\n\n',
+                content_type="text/event-stream",
+            )
+            answer = await self.ask("POST", "/v1/messages", body=self.asked(True, tools))
+            self.assertIn(b'"type":"tool_use","id":"t-1","name":"%s","input":{},"signature":""}' % name, answer.body)
+            self.assertTrue(answer.body.endswith(b'data: {"type":"message_stop"}\n\n'), answer.body)
+
+    async def test_otherClientsGetNone(self) -> None:
+        self.start()
+        message = b'{"role":"assistant","content":null,"tool_calls":[' + self.CALL + b"]}"
+        self.say(b'{"id":"c","choices":[{"index":0,"finish_reason":"tool_calls","message":' + message + b"}]}")
+        answer = await self.ask("POST", "/v1/responses", body=b'{"model":"gpt-9","input":"hi"}')
+        self.assertIn(b'"GREP"', answer.body)
+        self.assertNotIn(b"signature", answer.body)
+
+    async def test_aLongRequestIsNotKeptForTheSakeOfItsToolNames(self) -> None:
+        self.start(providers=[provider(self.local, "gpt-9", kind="anthropic")])
+        settle = mock.Mock(side_effect=ToolNames.settle)
+        self.patch(ToolNames, "settle", lambda names: settle(names))
+        for prompt, times in (("hi", 0), ("x" * 2_000_000, 1)):
+            settle.reset_mock()
+            await self.ask("POST", "/v1/messages", body=self.asked(True, "Bash", prompt))
+            self.assertEqual(settle.call_count, times)
 
 
 class OverflowTests(FaceCase):

@@ -56,6 +56,7 @@ from llmux.wire.request import Request
 
 LEVELS = {"debug": LogLevel.debug, "info": LogLevel.info, "warning": LogLevel.warn}
 REQUEST_ID = b"x-amp-client-request-id"
+_MOST_KEPT = 1024 * 1024  # bytes of a request that wait, unread, for the first tool call of its answer
 _IDENTICAL, _SPLICED, _TRANSLATED = ((b"x-llmux-body", how) for how in (b"identical", b"spliced", b"translated"))
 
 
@@ -296,6 +297,10 @@ class ModelRoutingWrapper:
         decision, head = call.decision, answer.head
         said = said_of(decision, answer.provider.config.name, answer.attempt.model, answer.story)
         said += cors_headers(call.generation.config.cors_origins, request.header(b"origin"))
+        fixes = decision.effects.amp_shape_fixes and call.protocol == "anthropic"
+        names = ToolNames(call.body) if fixes else None
+        if names is not None and len(call.body) > _MOST_KEPT:
+            names.settle()
         if answer.translation is not None:
             translated = TranslatedAnswer(
                 request,
@@ -308,6 +313,7 @@ class ModelRoutingWrapper:
                 self._executor.in_thread,
                 vigil,
                 account.see,
+                names,
             )
             account.counting = translated
             return translated
@@ -319,9 +325,9 @@ class ModelRoutingWrapper:
             request.method,
             [*from_provider(head.headers, answer.secrets), *answer.advice],
             rewrite_model=call.requested_model if decision.effects.rewrite_response_model else None,
-            shape_fixes=decision.effects.amp_shape_fixes and call.protocol == "anthropic",
+            shape_fixes=fixes,
             provider_is_anthropic=answer.provider.config.kind == "anthropic",
-            tools=ToolNames(call.body) if call.protocol == "anthropic" else None,
+            tools=names,
             limit=call.generation.config.limits.response,
         )
         if transform is None:

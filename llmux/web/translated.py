@@ -19,8 +19,11 @@ from llmux.formats.vaulting import Entry
 from llmux.headers import RawHeaders, media_type
 from llmux.peers.saved import Exchange
 from llmux.peers.translation import Translation
+from llmux.rewrite.amp_shape import ShapeFixes, ToolNames
+from llmux.rewrite.answer import AnswerEditor
 from llmux.rewrite.gunzip import BadGzip, Gunzip, TooLarge
 from llmux.rewrite.media import encoding, is_gzip
+from llmux.rewrite.sse import StreamEditor
 from llmux.web.vigil import Vigil
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.relay import Outcome
@@ -46,6 +49,7 @@ class TranslatedAnswer:
     The head leaves when the first event is known, so that a provider that fails at once still gets a real status
     (TRANSLATION 2.1.6). When a stream fails later, its error is written and the connection is cut (DESIGN D-49).
     `in_thread` translates a long body that cannot leave before its end, since other streams must go on meanwhile.
+    `names` asks for the shape fixes of SPEC 10.
     """
 
     log = Logger()
@@ -62,6 +66,7 @@ class TranslatedAnswer:
         in_thread: Callable[[Callable[[], Any]], Deferred[Any]],
         vigil: Vigil | None = None,
         watch: Callable[[bytes], None] | None = None,
+        names: ToolNames | None = None,
     ) -> None:
         self.done: Deferred[Outcome] = Deferred()
         self.vault_entries: dict[str, Entry] = {}
@@ -83,6 +88,9 @@ class TranslatedAnswer:
         self._stream: StreamTranslator | None = None
         self._vigil = vigil
         self._watch = watch
+        # Thinking stays beside tool calls, unlike in SPEC R-CP-3: here it is signed, and its vendor wants it back.
+        self._shape = None if names is None else AnswerEditor(None, ShapeFixes(names, keep_thinking=True))
+        self._editor = None if self._shape is None else StreamEditor(self._shape.event, self._shape.needles)
         self._usage = Usage()
         self._choose()
         request.when_gone(self._client_gone)
@@ -196,6 +204,8 @@ class TranslatedAnswer:
         stream = self._stream
         if stream is None:
             return
+        if self._editor is not None:
+            out = self._editor.feed(out)  # whole events each time, of which it holds nothing back
         if stream.error is None:
             if out:
                 if not self._request.status:
@@ -231,7 +241,8 @@ class TranslatedAnswer:
         made = {name.lower() for name, _ in answer.headers}
         kept = [header for header in self._headers if header[0].lower() not in made]
         said = [*self._said, *self._warnings(answer.warnings)]
-        self._request.respond(answer.status, [*kept, *answer.headers, *said], answer.body)
+        body = answer.body if self._shape is None else bytes(self._shape.body(answer.body))
+        self._request.respond(answer.status, [*kept, *answer.headers, *said], body)
 
     def _warnings(self, more: tuple[str, ...]) -> RawHeaders:
         return warned(tuple(dict.fromkeys((*self._translation.warnings, *more))))
