@@ -1,4 +1,7 @@
-"""Loads the test vectors; `LLMUX_VECTORS` names another folder of the same shape as `tests/vectors`."""
+"""Loads the test vectors; `LLMUX_VECTORS` names another folder of the same shape as `tests/vectors`.
+
+`python -m tests.vectors` prints how many there are. Each is one test, named by its id, and none is skipped.
+"""
 
 from __future__ import annotations
 
@@ -26,3 +29,18 @@ def routing(area: str) -> list[dict[str, Any]]:
 def translation(kind: str) -> list[dict[str, Any]]:
     """The vectors of `translation/<kind>/*.yaml` (request, response, stream, error), sorted by file name."""
     return [load(path) for path in sorted((ROOT / "translation" / kind).glob("*.yaml"))]
+
+
+def counted() -> str:
+    """How many vectors there are, by area and kind."""
+    areas = {path.stem: len(routing(path.stem)) for path in sorted((ROOT / "routing").glob("*.yaml"))}
+    kinds = {path.name: len(translation(path.name)) for path in sorted((ROOT / "translation").glob("*/"))}
+    lines = []
+    for name, counts in (("routing", areas), ("translation", kinds)):
+        each = ", ".join(f"{area} {count}" for area, count in counts.items())
+        lines.append(f"{sum(counts.values())} {name} vectors: {each}")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    print(counted())
