@@ -51,7 +51,7 @@ def configuration(urls: dict[str, str]) -> str:
     return (
         f"api-keys: [{CLIENT_KEY}]\nproviders:\n{providers}"
         "ampcode: {upstream-url: 'http://127.0.0.1:9', credits: deny}\n"
-        "timeouts: {first-byte: 3, idle: 1}\ncooldown: {max: 0.1}\nstreaming: {hold: 200}\n"
+        "timeouts: {first-byte: 3, idle: 1}\ncooldown: {max: 0.1}\n"
         "routing: {strategy: weighted, session-affinity: false}\n"
     )
 
