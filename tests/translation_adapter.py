@@ -9,7 +9,6 @@ from __future__ import annotations
 import importlib.util
 import json
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -24,7 +23,7 @@ from llmux.formats.restoring import Restorer
 from llmux.formats.target import Target
 from llmux.headers import RawHeaders
 from tests.grammar import EventGrammar
-from tests.vectors import ROOT
+from tests.vectors import find
 
 CREATED = 1760000000
 FRESH_ID = "f" * 24
@@ -39,10 +38,7 @@ def run(vector: Vector) -> Any:
 
 def judge() -> ModuleType:
     """The vectors' own judge; `compare(vector, result)` gives complaints."""
-    path = ROOT / "translation" / "validate.py"
-    if not path.exists():  # another set of vectors need not bring the judge along
-        path = Path(__file__).parent / "vectors" / "translation" / "validate.py"
-    spec = importlib.util.spec_from_file_location("translation_judge", path)
+    spec = importlib.util.spec_from_file_location("translation_judge", find("translation/validate.py"))
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

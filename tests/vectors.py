@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(os.environ.get("LLMUX_VECTORS") or Path(__file__).parent / "vectors").resolve()
+OWN = Path(__file__).parent / "vectors"
+ROOT = Path(os.environ.get("LLMUX_VECTORS") or OWN).resolve()
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -20,21 +21,26 @@ def load(path: Path) -> Any:
     return yaml.load(path.read_text(encoding="utf-8"), Loader=_LOADER)
 
 
+def find(name: str) -> Path:
+    """A file or folder of the vectors; what the other folder does not bring along is our own."""
+    path = ROOT / name
+    return path if path.exists() else OWN / name
+
+
 def routing(area: str) -> list[dict[str, Any]]:
-    """The vectors of `routing/<area>.yaml`, in file order; empty when the folder has no such file."""
-    path = ROOT / "routing" / f"{area}.yaml"
-    return list(load(path)["vectors"]) if path.exists() else []
+    """The vectors of `routing/<area>.yaml`, in file order."""
+    return list(load(find(f"routing/{area}.yaml"))["vectors"])
 
 
 def translation(kind: str) -> list[dict[str, Any]]:
     """The vectors of `translation/<kind>/*.yaml` (request, response, stream, error), sorted by file name."""
-    return [load(path) for path in sorted((ROOT / "translation" / kind).glob("*.yaml"))]
+    return [load(path) for path in sorted(find(f"translation/{kind}").glob("*.yaml"))]
 
 
 def counted() -> str:
     """How many vectors there are, by area and kind."""
-    areas = {path.stem: len(routing(path.stem)) for path in sorted((ROOT / "routing").glob("*.yaml"))}
-    kinds = {path.name: len(translation(path.name)) for path in sorted((ROOT / "translation").glob("*/"))}
+    areas = {path.stem: len(routing(path.stem)) for path in sorted((OWN / "routing").glob("*.yaml"))}
+    kinds = {path.name: len(translation(path.name)) for path in sorted((OWN / "translation").glob("*/"))}
     lines = []
     for name, counts in (("routing", areas), ("translation", kinds)):
         each = ", ".join(f"{area} {count}" for area, count in counts.items())
