@@ -186,7 +186,6 @@ class ModelRoutingWrapper:
         said = said_of(decision, "upstream", decision.resolved_model)
         entry.provider = account.provider = "upstream"
         protocol = match.route.protocol or ""
-        cleaned = headers is not request.headers
 
         def answering(
             status: int, method: bytes, fields: RawHeaders, most: int
@@ -203,7 +202,7 @@ class ModelRoutingWrapper:
                 client_key=identity.key,
                 headers=headers,
                 body=body,
-                extra=lambda changed: [*said, _SPLICED if changed or cleaned else _IDENTICAL, *cors],
+                extra=lambda changed: [*said, _SPLICED if changed else _IDENTICAL, *cors],
                 edit=answering,
                 watch=account.see,
                 whole=account.whole,
