@@ -8,8 +8,8 @@ from typing import cast
 from twisted.logger import ILogObserver, LogEvent, LogLevel, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.config import Config, load_bytes
-from llmux.daemon.reload import HALF_WRITTEN_LOOKS, Identity, Reloader, WatchedFile
+from llmux.config import Config, ConfigError, load_bytes
+from llmux.daemon.reload import HALF_WRITTEN_LOOKS, Identity, Reloader, WatchedFile, read
 
 FIRST = b"""\
 api-keys: [ck-1]
@@ -34,6 +34,20 @@ class FakeFile:
 
     def read(self, path: str) -> bytes | None:
         return self.content
+
+
+class ReadTests(SynchronousTestCase):
+    def test_ofAFileThatIsTooLongOnlyTheBeginningIsRead(self) -> None:
+        path = self.mktemp()
+        with open(path, "wb") as file:
+            file.truncate(1 << 40)
+        content = read(path)
+        assert content is not None
+        self.assertLess(len(content), 8 << 20)
+        self.assertRaises(ConfigError, load_bytes, content, path, {})
+
+    def test_aFileThatIsNotThereIsNone(self) -> None:
+        self.assertIsNone(read(self.mktemp()))
 
 
 class WatchedFileTests(SynchronousTestCase):

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from twisted.logger import Logger
 
-from llmux.config import Config, ConfigError, EmptyConfig, changes
+from llmux.config import Config, ConfigError, EmptyConfig, changes, read_file
 
 LOOK_SECONDS = 0.25
 HALF_WRITTEN_LOOKS = 8
@@ -32,11 +32,10 @@ def identify(path: str) -> Identity | None:
 
 
 def read(path: str) -> bytes | None:
-    """The file's bytes, or None when it cannot be read."""
+    """The file's bytes, or None when it cannot be read; of one that is too long only the beginning, which says so."""
     try:
-        with open(path, "rb") as file:
-            return file.read()
-    except OSError:
+        return read_file(path)
+    except ConfigError:
         return None
 
 
