@@ -443,6 +443,15 @@ class Refusing(ExecutorCase):
         answer = self.successResultOf(asked)
         self.assertEqual((answer.story, answer.provider.config.name), ("tried a (cannot express it)", "b"))
 
+    def test_theOneThatUnderstandsIsAskedAlsoWhileItCoolsDown(self) -> None:
+        other = providers("a", keys=3, kind="gemini", priority=-1)[0]
+        self.calling = Calling({"providers": [other, *providers("b")], "translate": {"strict": True}})
+        held = self.calling.credentials._by_provider["b"][0]
+        self.calling.credentials.failed(held, MODEL, 429, [])
+        asked = self.ask(body={"messages": [{"role": "user", "content": "a"}], "logit_bias": {"1": 1}})
+        self.calling.newest.answer(200, body=GOOD)
+        self.assertEqual(self.successResultOf(asked).provider.config.name, "b")
+
     def test_whenNobodyUnderstandsTheRefusalIsTold(self) -> None:
         self.calling = Calling({"providers": providers("a", kind="gemini"), "translate": {"strict": True}})
         asked = self.ask(body={"messages": [{"role": "user", "content": "a"}], "logit_bias": {"1": 1}})

@@ -99,6 +99,32 @@ class Order(SynchronousTestCase):
         assert step is not None
         self.assertEqual(step.provider.config.name, "b")
 
+    def test_whoeverCouldNotBeAskedAtAllDoesNotKeepACoolingOneFromIt(self) -> None:
+        for give_up in (lambda plan: plan.skip(), lambda plan: plan.leave_out("a")):
+            calling = Calling({"providers": providers("a", "b", "c", keys=2)})
+            for name in ("b", "c"):
+                for number in (0, 1):
+                    calling.credentials.failed(named(calling, name, number), MODEL, 429, [])
+            plan = Plan(calling.call(), calling.credentials, calling.sessions)
+            for wanted in ("a", "b"):
+                step = plan.next()
+                assert step is not None
+                self.assertEqual(step.provider.config.name, wanted)
+                if wanted == "a":
+                    give_up(plan)
+            self.assertIsNone(plan.next())
+
+    def test_aLastResortThatCannotBeAskedIsFollowedByTheNext(self) -> None:
+        calling = Calling({"providers": providers("a", "b")})
+        for name in ("a", "b"):
+            calling.credentials.failed(named(calling, name), MODEL, 429, [])
+        plan = Plan(calling.call(), calling.credentials, calling.sessions)
+        found = []
+        while (step := plan.next()) is not None:
+            found.append(step.provider.config.name)
+            plan.skip()
+        self.assertEqual(found, ["a", "b"])
+
     @settings(max_examples=60, deadline=None)
     @given(
         st.lists(st.tuples(st.integers(1, 3), st.integers(0, 2), st.integers(0, 3)), min_size=1, max_size=4), st.data()

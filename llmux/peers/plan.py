@@ -36,9 +36,10 @@ class Step(NamedTuple):
 class Plan:
     """Gives each candidate's credentials in turn.
 
-    Credentials that cool down are left out, unless nothing was tried at all and nothing else is left: then the one
-    that is ready soonest is tried rather than to fail (DESIGN D-27). A conversation keeps the credential that it had
-    with each provider. With the strategy `weighted` the first of several equal candidates is chosen by weight.
+    Credentials that cool down are left out, unless nobody could be asked at all and nothing else is left: then the
+    first candidate's that is ready soonest is tried rather than to fail (DESIGN D-27). A conversation keeps the
+    credential that it had with each provider. With the strategy `weighted` the first of several equal candidates is
+    chosen by weight.
     """
 
     def __init__(self, call: ModelCall, credentials: Credentials, affinity: Affinity) -> None:
@@ -51,7 +52,9 @@ class Plan:
         self._at = 0
         self._tried: dict[int, set[Credential]] = {}
         self._left_out: set[str] = set()
-        self._last_resort = False
+        self._unable: set[int] = set()
+        self._latest = 0
+        self._asked = 0
 
     def next(self) -> Step | None:
         """The next step, None when there is none left."""
@@ -60,32 +63,37 @@ class Plan:
             if step is not None:
                 return step
             self._at += 1
-        if not self._tried and not self._last_resort and self._attempts:
-            self._last_resort = True
-            return self._take(0, last_resort=True)
+        if not self._asked:
+            for at in range(len(self._attempts)):
+                step = self._take(at, last_resort=True)
+                if step is not None:
+                    return step
         return None
 
     def more(self) -> bool:
         """Whether `next` would give another step, without taking anybody's turn."""
         return any(
-            candidate.provider not in self._left_out
+            at not in self._unable
+            and candidate.provider not in self._left_out
             and self._credentials.any_ready(candidate.provider, candidate.model, self._tried.get(at, ()))
             for at in range(self._at, len(self._attempts))
             for candidate in (self._attempts[at].candidate,)
         )
 
     def skip(self) -> None:
-        """Go on to the next candidate: this one cannot serve the request, whatever the key."""
-        self._at += 1
+        """Go on to the next candidate: the latest cannot serve the request, whatever the key, and was not asked."""
+        self._unable.add(self._latest)
+        self._asked -= 1
 
     def leave_out(self, provider: str) -> None:
-        """Do not try this provider again: it cannot be reached, whatever the key."""
+        """Do not try this provider again: it cannot be reached, whatever the key, and so was not asked."""
         self._left_out.add(provider)
+        self._asked -= 1
 
     def _take(self, at: int, last_resort: bool) -> Step | None:
         attempt = self._attempts[at]
         candidate = attempt.candidate
-        if candidate.provider in self._left_out:
+        if at in self._unable or candidate.provider in self._left_out:
             return None
         tried = self._tried.get(at, set())
         preferred = None if tried else self._affinity.preferred(self._call, candidate.provider)
@@ -100,6 +108,8 @@ class Plan:
         if credential is None:
             return None
         self._tried[at] = {*tried, credential}
+        self._latest = at
+        self._asked += 1
         return Step(attempt, provider, credential)
 
     def _by_weight(self) -> Iterator[Attempt]:
