@@ -60,6 +60,14 @@ class SendingTests(SynchronousTestCase):
         self.transport.write(b"a")
         end()
 
+    def test_readsAreLargeOnlyWhileMuchIsWaiting(self) -> None:
+        self.transport.longest_read = 4 * LARGE
+        sizes: list[int] = []
+        for size in (1, LARGE, LARGE, 4 * LARGE, LARGE - 1, 1):
+            sizes.append(self.transport.bufferSize)
+            self.deliver(lambda data: None, b"x" * size)
+        self.assertEqual(sizes, [LARGE, LARGE, 4 * LARGE, 4 * LARGE, 4 * LARGE, LARGE])
+
     def test_aWriteLeavesAtOnce(self) -> None:
         self.transport.write(b"a")
         self.transport.writeSequence([b"b", b"c"])

@@ -15,14 +15,12 @@ from llmux.wire.link import BODY, BUSY, HEAD, IDLE, LINGER, LOST, NEVER, PIPELIN
 from llmux.wire.request import Request, Tunnel
 from llmux.wire.request_head import Refusal, RequestHead, never_a_head, read_head
 from llmux.wire.response_writing import CLOSE, field_lines, head_bytes, status_line
-from llmux.wire.sending import LARGE
 
 if TYPE_CHECKING:
     from llmux.wire.server import HTTPServer
 
 PIPELINED = 65536  # bytes of later requests that may wait
 _IN_A_ROW = 32  # pipelined requests begun before others get their turn
-_LONG_READ = 262144  # bytes to ask the socket for while a long body comes
 HALF_CLOSE = 0.05  # seconds within which a FIN may belong to the request before it; who sends one later has left
 _EMPTY_LINES = re.compile(rb"(?:\r\n)++")
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -138,8 +136,6 @@ class ServerChannel(Link):
             if head.length is None:
                 self._decoder = ChunkedDecoder()
             self._expect = head.expect
-            if head.length is None or head.length > LARGE:
-                self.transport.bufferSize = _LONG_READ
             self._due = factory.after(factory.settings.body_idle_timeout)
         self.request = request = Request(self, head, body)
         self._phase = BUSY
@@ -183,7 +179,6 @@ class ServerChannel(Link):
         if complete:
             self._decoder = None
             self._buffer = rest
-            self.transport.bufferSize = LARGE
             if request.close:
                 self._asked = self.factory.clock.seconds()
         else:

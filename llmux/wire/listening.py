@@ -12,13 +12,15 @@ from twisted.internet.interfaces import IListeningPort, IProtocolFactory, IStrea
 from twisted.internet.tcp import Port, Server
 from twisted.python.failure import Failure
 
-from llmux.wire.sending import SendNow
+from llmux.wire.sending import LARGE, SendNow
 
 BACKLOG = 1024  # connections that wait for accept; the kernel has its own maximum
 
 
 class ServerConnection(SendNow, Server):
-    """An accepted connection that sends at once."""
+    """An accepted connection that sends at once; long requests are read in large pieces."""
+
+    longest_read = 4 * LARGE
 
 
 class ListeningPort(Port):

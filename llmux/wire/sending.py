@@ -20,7 +20,7 @@ from twisted.internet.main import CONNECTION_DONE, CONNECTION_LOST
 from twisted.internet.tcp import Connection
 from twisted.logger import Logger
 
-LARGE = 65536  # bytes that are worth a send of their own
+LARGE = 65536  # bytes that are worth a send of their own, and those of a read
 _TCP_CLOSED = frozenset({7, 8})  # linux/tcp_states.h: CLOSE, CLOSE_WAIT
 
 
@@ -67,17 +67,24 @@ class SendNow(Connection):
     """
 
     _corked = False
+    bufferSize = LARGE
+    longest_read = LARGE  # bytes, while more is waiting than a read takes; asked for in vain they are dear
 
     def doRead(self) -> Any:
         """Deliver what the socket has, as one turn."""
+        size = self.bufferSize
         try:
-            data = self.socket.recv(self.bufferSize)
+            data = self.socket.recv(size)
         except BlockingIOError:
             return None
         except OSError:
             return CONNECTION_LOST
         if not data:
             return CONNECTION_DONE
+        if len(data) == size:
+            self.bufferSize = self.longest_read
+        elif size > LARGE > len(data):
+            self.bufferSize = LARGE
         turn = TURN
         turn.active = True
         try:
