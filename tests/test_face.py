@@ -283,6 +283,27 @@ class CreditsPolicyTests(FaceCase):
         self.assertEqual(self.up.requests, [])
         self.assertEqual((await self.ask("GET", "/api/user")).status, 200)
 
+    async def test_whatMayCostCreditsWithoutARouteNeedsThemPermitted(self) -> None:
+        paths = (
+            "/api/provider/openai/v1/embeddings",
+            "/api/provider/google/v1/models/m:generateContent",
+            "/api/provider/google/v1beta1/publishers/google/operations",
+            "/api/%70rovider/openai/v1/chat/completions",
+            "//api/provider/x",
+        )
+        self.start()
+        for policy in ("deny", {"allow": ["gpt-*"]}, {"daily-requests": 5}, "allow"):
+            self.up.requests.clear()
+            self.harness.save({"credits": policy})
+            self.harness.look()
+            for path in paths:
+                answer = await self.ask("POST", path, body=b'{"model":"gpt-1"}')
+                self.assertEqual(answer.status, 200 if policy == "allow" else 403, (policy, path))
+                if policy != "allow":
+                    self.assertIn("ampcode.credits in llmux.yaml:", answer.json()["error"])
+            self.assertEqual(len(self.up.requests), len(paths) * (policy == "allow"))
+            self.assertEqual((await self.ask("GET", "/api/provider/cerebras/v1/tcp_warming")).status, 200, policy)
+
     async def test_aDeniedModelNamesItselfAndTheLine(self) -> None:
         self.start(credits="deny")
         answer = await self.ask("POST", CHAT, body=b'{"model":"ghost"}')

@@ -84,6 +84,11 @@ class CreditsPolicy:
     line: int = field(default=0, compare=False)
     denial: tuple[str, int] = field(default=("", 0), compare=False)
 
+    @property
+    def limited(self) -> bool:
+        """Whether there are models or numbers of requests that the upstream may not be paid for."""
+        return self.allow is not None or self.daily_requests is not None
+
 
 @dataclass(frozen=True, slots=True)
 class ClientUpstreamKey:

@@ -36,7 +36,7 @@ from llmux.targets import names_an_authority, split_target
 from llmux.web.accounts import CLIENT_GONE, Accounts
 from llmux.web.app import Handler, Site, make_app
 from llmux.web.cors import cors_headers
-from llmux.web.guards import Policy, admit, is_actors, lends_upstream_key
+from llmux.web.guards import Policy, admit, is_actors, is_unrouted_call, lends_upstream_key
 from llmux.web.management import Management, admit_management
 from llmux.web.matching import Match, Matcher, MethodNotAllowed, NotFound
 from llmux.web.metrics import InThread, Metrics, States
@@ -218,6 +218,8 @@ class Face:
         identity = self._admit(request, match)
         if not generation.config.ampcode.credits.passthrough and (wants_upgrade(request) or is_actors(request.path)):
             raise problem(None, 403, agents_denied(generation))
+        if generation.config.ampcode.credits.limited and is_unrouted_call(request.method, request.path):
+            raise problem(None, 403, call_denied(generation))
         body: Any = None if request.body.complete and not request.body.received else request.body
         edit: dict[str, Any] = {}
         if request.path == _QUESTIONS_PATH:
@@ -348,13 +350,26 @@ def policy(generation: Generation) -> Policy:
 
 def agents_denied(generation: Generation) -> str:
     """Why the upstream's own agents cannot be reached, and where that is written (DESIGN D-46)."""
-    config = generation.config
-    key, line = config.ampcode.credits.denial
-    file = PurePath(config.path).name if config.path else "the configuration"
+    key, line = generation.config.ampcode.credits.denial
     return (
-        f"WebSockets and the upstream's own agents, which spend credits, are denied by {key} in {file}:{line}; "
+        "WebSockets and the upstream's own agents, which spend credits, are denied by "
+        f"{key} in {_file_of(generation)}:{line}; "
         f"set it to {'true' if key.endswith('.passthrough') else 'allow'} to permit them"
     )
+
+
+def call_denied(generation: Generation) -> str:
+    """Why a call that has no route here cannot be passed on: nobody can say which model it asks for (DESIGN D-46)."""
+    return (
+        "calls below /api/provider/ that llmux has no route for may cost credits, which are limited by ampcode.credits "
+        f"in {_file_of(generation)}:{generation.config.ampcode.credits.line}; set it to allow to permit them"
+    )
+
+
+def _file_of(generation: Generation) -> str:
+    """The configuration's name for a client's eyes, without its folders."""
+    path = generation.config.path
+    return PurePath(path).name if path else "the configuration"
 
 
 def preflight(cors: RawHeaders, allow: tuple[str, ...]) -> HTTPProblem:

@@ -52,8 +52,18 @@ def lends_upstream_key(route: Route, identity: Identity) -> bool:
 
 def is_actors(path: bytes) -> bool:
     """Whether a path is one of the upstream's own agents, which spend credits without a model request (DESIGN D-46)."""
-    decoded = b"/" + unquote_to_bytes(path).lstrip(b"/")
+    decoded = _decoded(path)
     return any(decoded == root or decoded.startswith(root + b"/") for root in _ACTORS)
+
+
+def is_unrouted_call(method: bytes, path: bytes) -> bool:
+    """Whether a passthrough request is a call below the upstream's providers, such as embeddings, which may cost."""
+    return method not in (b"GET", b"HEAD") and _decoded(path).startswith(b"/api/provider/")
+
+
+def _decoded(path: bytes) -> bytes:
+    """A path as a server behind the upstream may read it."""
+    return b"/" + unquote_to_bytes(path).lstrip(b"/")
 
 
 def is_loopback(peer: str) -> bool:
