@@ -506,6 +506,21 @@ class Translating(FailoverCase):
         self.assertEqual((self.asked("first"), self.cooled()), (0, []))
 
 
+class LateErrors(FailoverCase):
+    """An error event after the answer has begun: it is passed on, and judged by its own words."""
+
+    async def test_coolsTheKeyUnlessTheRequestIsAtFault(self) -> None:
+        for error, cooled in ((OVERLOADED, [("first", "model")]), (INVALID, [])):
+            for route in ("/v1/chat/completions", "/v1/messages"):
+                self.begin(self.providers("http://first", "http://second"))
+                self.harness.servers["first"].script = partial(Seen.stream, chunks=[*EVENTS[:2], b"data: %b\n\n" % error])
+                answer = await self.ask(stream=True, route=route)
+                self.assertEqual((answer.status, answer.header("x-llmux-provider")), (200, "first"))
+                self.assertIn(b"error", answer.body)
+                self.assertEqual((self.cooled(), self.asked("second")), (cooled, 0), (error, route))
+                self.check()
+
+
 class Probing(FailoverCase):
     """Half open: one request finds out for all."""
 

@@ -40,6 +40,8 @@ class EndTests(SynchronousTestCase):
         ):
             watching = vigil(protocol, b"data: {}\n\n", last)
             self.assertTrue(watching.ended_in_error, protocol)
+            self.assertEqual(watching.error, last.partition(b"data: ")[2].strip())
+        self.assertEqual(vigil("chat", b'data: {"error":{}}\n\n', b"data: [DONE]\n\n").error, b"")
 
     def test_lastWordsAreFoundInPiecesOfAnySize(self) -> None:
         for protocol, last in (

@@ -27,7 +27,7 @@ from llmux.peers.blame import Blame
 from llmux.peers.call import ModelCall, native_request
 from llmux.peers.credentials import Credential, Credentials
 from llmux.peers.demo.exchange import Demo
-from llmux.peers.disguise import Disguised
+from llmux.peers.disguise import Disguised, disguised
 from llmux.peers.generation import Provider
 from llmux.peers.opening import Opening
 from llmux.peers.plan import Plan, Step
@@ -210,6 +210,11 @@ class Executor:
         """An answer that was on its way to the client broke off: the next request rather goes elsewhere."""
         if failure.kind in _DIED_IN_THE_ANSWER:
             self._credentials.failed(credential, model, 502, [])
+
+    def ended_in_error(self, credential: Credential, model: str, error: bytes) -> None:
+        """An answer on its way to the client ended in an error event: it is judged by what that says."""
+        found = disguised(error)
+        self._credentials.failed(credential, model, found.status, [], found.document)
 
     def _record(self, step: Step, outcome: str, *, sent: bool, level: Any) -> None:
         """One line for each request to a provider; the key is told by its place in the list."""

@@ -270,6 +270,8 @@ class ModelRoutingWrapper:
             self._lasting.vault.put(call.client_key, relaying.vault_entries)
         if outcome.failure is not None and not outcome.client_gone:
             self._executor.died(credential, model, outcome.failure)
+        elif vigil is not None and vigil.ping is None and vigil.error:
+            self._executor.ended_in_error(credential, model, vigil.error)
         self._ended(entry, account, vigil, outcome)
 
     def _ended(self, entry: Entry, account: Account, vigil: Vigil | None, outcome: Outcome) -> None:

@@ -37,6 +37,8 @@ _DESCRIBES_THE_OLD_BODY = frozenset(
 )
 # Nobody can reach the rest of this answer, so it is a 502 as for a provider that speaks the client's format (R-ER-13).
 BROKEN_OFF = Error("server", failures.TRUNCATED.message, 502)
+# What these say is the request's own fault, and no reason to leave the provider alone.
+_BLAMELESS = frozenset(("invalid", "context", "policy", "too_large", "not_found"))
 _TIMED_OUT = {
     "idle-timeout": Error("timeout", "the provider fell silent in the middle of its answer (timeouts.idle)", 504),
     "total-timeout": Error("timeout", "the provider did not finish its answer in time (timeouts.total)", 504),
@@ -219,7 +221,8 @@ class TranslatedAnswer:
         self._request.write(out)
         self._request.break_off()
         self._exchange.abort()
-        self._end(failure=failure or UpstreamFailure("cut", f"{stream.error.kind} in the stream", answered=True))
+        kind = "protocol" if stream.error.kind in _BLAMELESS else "cut"
+        self._end(failure=failure or UpstreamFailure(kind, f"{stream.error.kind} in the stream", answered=True))
 
     def _give_up(self, error: Error, failure: UpstreamFailure | None = None) -> None:
         """Answer with a real error: nothing has been sent yet."""
