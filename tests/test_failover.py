@@ -513,7 +513,9 @@ class LateErrors(FailoverCase):
         for error, cooled in ((OVERLOADED, [("first", "model")]), (INVALID, [])):
             for route in ("/v1/chat/completions", "/v1/messages"):
                 self.begin(self.providers("http://first", "http://second"))
-                self.harness.servers["first"].script = partial(Seen.stream, chunks=[*EVENTS[:2], b"data: %b\n\n" % error])
+                self.harness.servers["first"].script = partial(
+                    Seen.stream, chunks=[*EVENTS[:2], b"data: %b\n\n" % error]
+                )
                 answer = await self.ask(stream=True, route=route)
                 self.assertEqual((answer.status, answer.header("x-llmux-provider")), (200, "first"))
                 self.assertIn(b"error", answer.body)
