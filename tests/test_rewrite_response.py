@@ -321,7 +321,21 @@ class TransformTests(unittest.SynchronousTestCase):
         transform = mapped([SSE_TYPE, GZIP])[1]
         transform.feed(packed[:-3])
         self.assertRaises(BadGzip, transform.close)
-        self.assertRaises(BadGzip, mapped([SSE_TYPE, GZIP])[1].feed, b"no gzip")
+
+    def test_aStreamThatIsNoGzipFromTheBeginningPassesWithItsLabel(self) -> None:
+        packed = gzip.compress(b'data: {"model":"real"}\n\n')
+        for body in (b'data: {"model":"real"}\n\n', packed[:5], b"\x1f\x8bnot really"):
+            for size in (1, 3, len(body)):
+                headers, transform = mapped([SSE_TYPE, GZIP])
+                chunks = [body[at : at + size] for at in range(0, len(body), size)]
+                headers, out = drive(headers, transform, chunks)
+                self.assertEqual((headers, b"".join(out)), ([SSE_TYPE, GZIP], body))
+                self.assertEqual(transform.label, "identical")
+        _, transform = mapped([SSE_TYPE, GZIP], limit=1000)
+        endless = packed[:3] + b"\x08" + packed[4:10]  # the header of a file whose name does not end
+        self.assertEqual(
+            b"".join(transform.feed(piece) for piece in (endless, *[b"x" * 100] * 20)), endless + b"x" * 2000
+        )
 
     def test_aBombIsNotUnpacked(self) -> None:
         bomb = gzip.compress(b'{"model":"real","x":"' + b"x" * 3_000_000 + b'"}')
@@ -329,8 +343,13 @@ class TransformTests(unittest.SynchronousTestCase):
         self.assertEqual(transform.feed(bomb) + transform.close(), bomb)
         self.assertTrue(transform.overflowed)
         self.assertEqual(transform.headers, [JSON_TYPE, GZIP])
+        bomb = gzip.compress(b"x" * 20_000_000)
         stream = mapped([SSE_TYPE, GZIP])[1]
-        self.assertRaises(TooLarge, stream.feed, gzip.compress(b"x" * 20_000_000))
+        self.assertEqual((stream.feed(bomb), stream.overflowed), (bomb, True))
+        stream = mapped([SSE_TYPE, GZIP])[1]
+        stream.feed(bomb[:100])
+        self.assertTrue(stream.settled)
+        self.assertRaises(TooLarge, stream.feed, bomb[100:])
 
     def test_aBodyAboveTheLimitPassesUnchangedAndIsReported(self) -> None:
         body = b'{"model":"real"}'
@@ -373,7 +392,9 @@ class TransformTests(unittest.SynchronousTestCase):
         self.assertIsNone(header(headers, "content-encoding"))
         coded = [JSON_TYPE, (b"Content-Encoding", b"br")]
         self.assertEqual(body_transform(200, b"POST", coded, strip), (coded, None))
-        self.assertIsInstance(body_transform(200, b"POST", [(b"Content-Type", b"text/html")], strip)[1], GunzipTransform)
+        self.assertIsInstance(
+            body_transform(200, b"POST", [(b"Content-Type", b"text/html")], strip)[1], GunzipTransform
+        )
         headers, transform = body_transform(200, b"POST", [JSON_TYPE], strip)
         self.assertEqual(drive(headers, transform, [b"data: x\n\n"])[1], [b"", b"data: x\n\n"])
 

@@ -34,11 +34,13 @@ _STREAM_EXPANSION = 16 * 1024 * 1024  # bytes that one piece of a compressed str
 class ResponseTransform:
     """Bytes of an answer in, bytes for the client out.
 
-    `headers` are right once `settled` is true: at once for a labelled stream; for other bodies at the latest when
-    `close` returns, with `Content-Length` if the whole body was held. Until then `feed` gives b"". The head must not be
-    sent before. `changed` says whether a byte differs from what came, `overflowed` that a body was above the limit and
-    went through unchanged (worth a warning, SPEC R-RJ-8). `feed` and `close` raise BadGzip or TooLarge when a
-    compressed stream turns out bad after its head was sent: the client's connection must then be cut.
+    `headers` are right once `settled` is true: at once for a labelled stream that is not compressed, for a compressed
+    one when its first bytes could be unpacked; for other bodies at the latest when `close` returns, with
+    `Content-Length` if the whole body was held. Until then `feed` gives b"". The head must not be sent before. A body
+    that turns out not to be what its label says passes as it came, with the label (SPEC R-RJ-7). `changed` says whether
+    a byte differs from what came, `overflowed` that a body was above the limit and went through unchanged (worth a
+    warning, SPEC R-RJ-8). `feed` and `close` raise BadGzip or TooLarge when a compressed stream turns out bad after its
+    head was sent: the client's connection must then be cut.
     """
 
     def __init__(
@@ -63,8 +65,10 @@ class ResponseTransform:
         self._plain = bytearray() if self._decoder is not None else self._raw
         self._form = form
         self._changed = False
-        if form is Form.STREAM:
+        if form is Form.STREAM and self._decoder is None:
             self._begin_stream()
+        elif form is Form.STREAM and self._decoder is not None:
+            self._decoder.per_feed(_STREAM_EXPANSION)
 
     @property
     def changed(self) -> bool:
@@ -112,8 +116,8 @@ class ResponseTransform:
                 return self._let_through()
         if self._form is None:
             self._form = sniff(self._media, bytes(self._plain[:_SNIFFED]), ended=True)
-            if self._form is Form.STREAM:
-                return self._proceed() + self.close()
+        if self._form is Form.STREAM:
+            return self._proceed(ended=True) + self.close()
         if self._form is not Form.DOCUMENT:
             return self._let_through()
         edited = self._edit(self._plain)
@@ -128,10 +132,10 @@ class ResponseTransform:
         self._raw = self._plain = bytearray()
         return bytes(edited)
 
-    def _proceed(self) -> bytes:
+    def _proceed(self, ended: bool = False) -> bytes:
         if self._form is Form.VERBATIM:
             return self._let_through()
-        if self._form is Form.STREAM:
+        if self._form is Form.STREAM and (self._plain or ended):
             plain = bytes(self._plain)
             self._begin_stream()
             assert self._stream is not None
