@@ -39,6 +39,7 @@ _DESCRIBES_THE_OLD_BODY = frozenset(
 BROKEN_OFF = Error("server", failures.TRUNCATED.message, 502)
 # What these say is the request's own fault, and no reason to leave the provider alone.
 _BLAMELESS = frozenset(("invalid", "context", "policy", "too_large", "not_found"))
+_BLOCK = b'"content_block"'  # without it no event of ours has what the shape fixes look at
 _TIMED_OUT = {
     "idle-timeout": Error("timeout", "the provider fell silent in the middle of its answer (timeouts.idle)", 504),
     "total-timeout": Error("timeout", "the provider did not finish its answer in time (timeouts.total)", 504),
@@ -206,8 +207,8 @@ class TranslatedAnswer:
         stream = self._stream
         if stream is None:
             return
-        if self._editor is not None:
-            out = self._editor.feed(out)  # whole events each time, of which it holds nothing back
+        if self._editor is not None and _BLOCK in out:
+            out = self._editor.feed(out)  # whole events, of which it holds nothing back
         if stream.error is None:
             if out:
                 if not self._request.status:
