@@ -105,6 +105,8 @@ class Credentials:
         return (credential for credentials in self._by_provider.values() for credential in credentials)
 
     def _entries_of(self, credential: Credential, model: str) -> list[_Entry]:
+        if not self._entries:
+            return []
         places = ((credential.provider, credential.key, model), (credential.provider, credential.key, None))
         return [entry for place in places if (entry := self._entries.get(place)) is not None]
 
@@ -181,7 +183,7 @@ class Credentials:
 
         The success of a request that was on its way when another failed proves nothing about the time after.
         """
-        for named in (model, None):
+        for named in (model, None) if self._entries else ():
             place = (credential.provider, credential.key, named)
             entry = self._entries.get(place)
             if entry is not None and entry.probe_until:

@@ -50,7 +50,7 @@ class Plan:
             [*self._by_weight()] if call.generation.config.strategy == "weighted" else call.decision.attempts
         )
         self._at = 0
-        self._tried: dict[int, set[Credential]] = {}
+        self._tried: dict[int, tuple[Credential, ...]] = {}
         self._left_out: set[str] = set()
         self._unable: set[int] = set()
         self._latest = 0
@@ -95,7 +95,7 @@ class Plan:
         candidate = attempt.candidate
         if at in self._unable or candidate.provider in self._left_out:
             return None
-        tried = self._tried.get(at, set())
+        tried = self._tried.get(at, ())
         preferred = None if tried else self._affinity.preferred(self._call, candidate.provider)
         credential = self._credentials.take(
             candidate.provider, candidate.model, tried, last_resort=last_resort, preferred=preferred
@@ -107,7 +107,7 @@ class Plan:
             credential = _own(provider, tried)
         if credential is None:
             return None
-        self._tried[at] = {*tried, credential}
+        self._tried[at] = (*tried, credential)
         self._latest = at
         self._asked += 1
         return Step(attempt, provider, credential)
@@ -132,7 +132,7 @@ class Plan:
             yield from group
 
 
-def _own(provider: Provider, tried: set[Credential]) -> Credential | None:
+def _own(provider: Provider, tried: tuple[Credential, ...]) -> Credential | None:
     """The first key of a provider as its own generation has it that was not tried."""
     keys = provider.config.api_keys or (None,)
     own = (Credential(provider.config.name, key, number) for number, key in enumerate(keys))
