@@ -99,7 +99,7 @@ def outgoing(
     """The request with the headers and the credential of a provider; the client's query goes along unless replaced."""
     config = provider.config
     headers = call.headers
-    if call.decision.effects.filter_betas:
+    if call.decision.effects.filter_betas and config.kind == "anthropic":  # no other gets the field at all
         headers = filter_betas(headers, call.generation.config.removed_betas)
     if query is None:
         query = split_target(strip_query_credentials(call.target))[1]
