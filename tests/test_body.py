@@ -211,15 +211,6 @@ class CollectTests(SynchronousTestCase):
         body.release()
         self.assertEqual(self.serving.server.budget.held, 0)
 
-    def test_whoeverLooksSeesTheBodyGrow(self) -> None:
-        request = self.serving.receive(post(b"abc", length=9))
-        seen: list[bytes] = []
-        collected = request.body.collect(9, lambda body: seen.append(bytes(body)))
-        self.serving.receive(b"def")
-        self.serving.receive(b"ghi")
-        self.assertEqual(self.successResultOf(collected), bytearray(b"abcdefghi"))
-        self.assertEqual(seen, [b"abcdef", b"abcdefghi"])
-
     def test_noBodyIsAnEmptyOne(self) -> None:
         self.assertEqual(self.successResultOf(self.serving.receive(GET).body.collect(0)), bytearray())
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections.abc import Mapping
 from typing import Any
 from unittest import mock
 
@@ -408,3 +409,58 @@ class OverflowTests(FaceCase):
         self.assertEqual((answer.body, answer.complete), (body, True))
         (warning,) = self.harness.problems()
         self.assertIn("limits.response", warning["log_format"])
+
+
+class NoTextTests(FaceCase):
+    """A long body is not looked through for bytes that are no UTF-8 (SPEC R-EX-6): nothing of ours may stumble."""
+
+    LONG = "x" * 70_000
+    MESSAGES: Mapping[str, Mapping[str, object]] = {
+        "/v1/chat/completions": {
+            "messages": [
+                {"role": "system", "content": "BAD"},
+                {"role": "assistant", "content": "BAD" + LONG, "tool_calls": [{"id": "BAD", "extra_content": "BAD"}]},
+            ]
+        },
+        "/v1/messages": {
+            "max_tokens": 9,
+            "metadata": {"user_id": "BAD"},
+            "tools": [{"name": "BAD", "input_schema": {"BAD": "BAD"}}],
+            "messages": [
+                {"role": "user", "content": "BAD"},
+                {"role": "assistant", "content": [{"type": "thinking", "thinking": "BAD" + LONG, "signature": "BAD"}]},
+            ],
+        },
+        "/v1/responses": {
+            "prompt_cache_key": "BAD",
+            "input": [{"type": "reasoning", "id": "BAD", "BAD": "BAD" + LONG}],
+        },
+        "/v1beta/models/gpt-9:generateContent": {
+            "contents": [{"role": "model", "parts": [{"text": "BAD" + LONG, "thoughtSignature": "BAD"}]}]
+        },
+    }
+
+    async def test_itReachesAProviderOfItsFormatAsItIsAndIsRefusedForAnother(self) -> None:
+        for kind, native in (
+            ("openai", "/v1/chat/completions"),
+            ("anthropic", "/v1/messages"),
+            ("openai-responses", "/v1/responses"),
+            ("gemini", "/v1beta/models/gpt-9:generateContent"),
+        ):
+            given = {**provider(self.local, "gpt-9"), "kind": kind}
+            if self.harness.service is None:
+                self.start(providers=[given])
+            self.harness.save({"upstream-url": "http://up", "providers": [given]})
+            self.harness.look()
+            for route, rest in self.MESSAGES.items():
+                for model in ("gpt-9", "gpt-9(high)"):
+                    self.local.requests.clear()
+                    body = json.dumps({"model": model, **rest}).encode().replace(b"BAD", b"\xff\xc3")
+                    answer = await self.ask("POST", route, body=body)
+                    told = (kind, route, model, answer.body[:300])
+                    if route == native:
+                        self.assertEqual(answer.status, 200, told)
+                        self.assertEqual(self.local.requests[0].body.count(b"\xff\xc3"), body.count(b"\xff\xc3"), told)
+                    else:
+                        self.assertEqual((answer.status, self.local.requests), (400, []), told)
+                    self.assertEqual(self.harness.problems(), [], told)

@@ -15,7 +15,6 @@ Body = bytes | bytearray | memoryview
 
 GZIP_LIMIT = 64 * 1024 * 1024
 LONG = 64 * 1024  # from here on a second pass over a body is worth saving
-_CHUNK = 32 * 1024  # what a decoded piece takes stays in the processor's cache
 _BOM = b"\xef\xbb\xbf"
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16
@@ -84,14 +83,12 @@ class ModelExtractor:
         content_encoding: str | None = None,
         params: Mapping[str, str] | None = None,
         gemini_route: bool = False,
-        check: TextCheck | None = None,
     ) -> Peek:
         """The model by the order of SPEC R-EX-5 (body, `action`, `path`), and the body's `stream`, in one pass.
 
-        `params` are path parameters as captured; they are percent-decoded here. `check` has looked at this very body
-        while it came.
+        `params` are path parameters as captured; they are percent-decoded here.
         """
-        found = peek_body(body, content_encoding, self._limit, check)
+        found = peek_body(body, content_encoding, self._limit)
         model = _named(found.model, gemini_route) if found.model else None
         if model is None and params:
             if "action" in params:
@@ -101,48 +98,13 @@ class ModelExtractor:
         return found if model == found.model else Peek(model, found.stream, found.spotless)
 
 
-class TextCheck:
-    """Tells whether a body is UTF-8: in one look, or in many while it grows, so that none of them takes long."""
-
-    __slots__ = ("_position", "_valid")
-
-    def __init__(self) -> None:
-        self._position = 0
-        self._valid = True
-
-    def look(self, body: Body, whole: bool = False) -> bool:
-        """Look at what came since the last time; `whole` says that nothing more will, and gives the last word.
-
-        The body may grow between two looks and must not change otherwise.
-        """
-        if whole and not self._position and not isinstance(body, memoryview) and body.isascii():
-            return True
-        if not self._valid:
-            return False
-        # Piece by piece, so that the text is never in memory as a whole at four bytes a character.
-        with memoryview(body) as view:
-            size, position = len(view), self._position
-            try:
-                while position < size:
-                    end = min(position + _CHUNK, size)
-                    with view[position:end] as piece:
-                        taken = codecs.utf_8_decode(piece, "strict", whole and end == size)[1]
-                    if not taken:
-                        break
-                    position += taken
-            except UnicodeDecodeError:
-                self._valid = False
-        self._position = position
-        return self._valid
-
-
-def peek_body(
-    body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT, check: TextCheck | None = None
-) -> Peek:
+def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT) -> Peek:
     """Read the top-level keys `model` and `stream` of a JSON object without building anything else.
 
     The model is trimmed, and None when it is missing, blank or no string (SPEC R-EX-1, R-EX-2, R-EX-8). A body that
-    claims gzip and is none is read as it stands; one that grows beyond `limit` bytes has no model.
+    claims gzip and is none is read as it stands; one that grows beyond `limit` bytes has no model. Bytes that are not
+    UTF-8 are not JSON; of a body of at least `LONG` bytes only the name itself is checked for that (R-EX-6 permits
+    either), since looking at each of them is more than the rest of the reading.
     """
     if content_encoding and content_encoding.strip().lower() in ("gzip", "x-gzip"):
         try:
@@ -151,9 +113,6 @@ def peek_body(
             pass
         except OverflowError:
             return _NOTHING
-    # The decoder leaves strings that it skips unchecked, and strict parsing knows no text but UTF-8.
-    if not (check or TextCheck()).look(body, whole=True):
-        return _NOTHING
     if body[:3] == _BOM:
         body = memoryview(body)[3:]
     try:
@@ -171,6 +130,9 @@ def _read(body: Body) -> _Head:
             return _turns.decode(body)
         except msgspec.DecodeError:
             pass  # messages of another shape, or no JSON: the plain reading tells
+    else:
+        # The decoder leaves strings that it skips unchecked.
+        codecs.utf_8_decode(body, "strict", True)
     try:
         return _head.decode(body)
     except msgspec.ValidationError:

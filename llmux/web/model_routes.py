@@ -36,7 +36,7 @@ from llmux.rewrite.cleaning import cleaning_steps
 from llmux.rewrite.gunzip import TooLarge, plain_request
 from llmux.rewrite.response import GunzipTransform, gunzip_transform, response_transform
 from llmux.routing.decision import RoutingDecision, RoutingRequest
-from llmux.routing.extractor import ModelExtractor, TextCheck
+from llmux.routing.extractor import ModelExtractor
 from llmux.routing.record import record
 from llmux.web.accounts import Account, Accounts
 from llmux.web.captured import captured
@@ -88,9 +88,8 @@ class ModelRoutingWrapper:
         """Answer one model request; raises HTTPProblem for whatever ends it early."""
         want = wanted(match)
         limit = generation.config.limits.body
-        check = TextCheck()
         try:
-            raw = await request.body.collect(limit, check.look)
+            raw = await request.body.collect(limit)
         except BodyTooLarge:
             raise body_too_large(want.protocol, limit) from None
         except BodyLost:
@@ -102,8 +101,7 @@ class ModelRoutingWrapper:
             plain, was_gzip = plain_request(request.headers, raw, limit)
         except TooLarge:
             raise body_too_large(want.protocol, limit) from None
-        seen = check if plain is raw else None
-        peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini", seen)
+        peek = self._extractor.peek(plain, None, match.raw, want.protocol == "gemini")
         if peek.model is None:
             raise model_missing(want.protocol)
         # Cleaning takes nothing out that the peek looks at, so that a spotless body is read once.

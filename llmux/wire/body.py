@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Protocol
 
 from twisted.internet.defer import Deferred, fail, succeed
@@ -114,7 +113,6 @@ class RequestBody:
         "_collected",
         "_held",
         "_limit",
-        "_look",
         "_over_budget",
         "_paused",
         "_sink",
@@ -140,7 +138,6 @@ class RequestBody:
         self._buffer: bytearray | None = None
         self._collected: Deferred[bytearray] | None = None
         self._limit = 0
-        self._look: Callable[[bytearray], object] | None = None
         self._paused = False
         self._over_budget = False
 
@@ -159,11 +156,10 @@ class RequestBody:
             self._source.want_body()
             self._hold()
 
-    def collect(self, limit: int, look: Callable[[bytearray], object] | None = None) -> Deferred[bytearray]:
+    def collect(self, limit: int) -> Deferred[bytearray]:
         """Hold the body in one growing buffer, which has at most an eighth to spare, until `release`.
 
-        `look` is called with the buffer when it has grown and will grow further. Fails with BodyTooLarge beyond `limit`
-        bytes, at once if the length says so, and with BodyLost.
+        Fails with BodyTooLarge beyond `limit` bytes, at once if the length says so, and with BodyLost.
         """
         self._claim()
         if (self.length or self.received) > limit:
@@ -178,7 +174,6 @@ class RequestBody:
             self._budget.whole(self, len(buffer))
             return succeed(buffer)
         self._limit = limit
-        self._look = look
         self._collected = Deferred()
         self._over_budget = not self._budget.take(self, len(buffer))
         self._source.want_body()
@@ -227,8 +222,6 @@ class RequestBody:
                 self._give_up(BodyTooLarge(), len(data))
                 return
             buffer += data
-            if self._look is not None:
-                self._look(buffer)
             if not self._budget.take(self, len(data)) and not self._over_budget:
                 self._over_budget = True
                 self._hold()
@@ -286,7 +279,7 @@ class NoBody(RequestBody):
     def pipe(self, sink: BodySink) -> None:
         sink.end([])
 
-    def collect(self, limit: int, look: Callable[[bytearray], object] | None = None) -> Deferred[bytearray]:
+    def collect(self, limit: int) -> Deferred[bytearray]:
         return succeed(bytearray())
 
 
