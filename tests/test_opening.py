@@ -49,6 +49,30 @@ class Streams(OpeningCase):
             self.assertIsNone(self.verdict(), beginning)
             self.assertEqual(self.relayed().body, beginning)
 
+    def test_whatIsNoEventStreamDoesNotWait(self) -> None:
+        for beginning in (b"a", b"\x1f\x8b", b"datum", b"\n\n{", b"\xef\xbbx", b"event=a"):
+            self.begin()
+            self.played.data(beginning)
+            self.assertIsNone(self.verdict(), beginning)
+            self.assertEqual(self.relayed().body, beginning)
+
+    def test_whatMayBecomeAnEventWaits(self) -> None:
+        for beginning in (
+            b"\xef",
+            b"\xef\xbb\xbf",
+            b"\r\n",
+            b"d",
+            b"data",
+            b"event: x",
+            b"retry: 5\n",
+            b": hello",
+            b"id:",
+        ):
+            self.begin()
+            for byte in beginning:
+                self.played.data(bytes([byte]))
+            self.assertNoResult(self.opening.verdict)
+
     def test_anErrorThatComesFirstIsToldByEveryFormat(self) -> None:
         for event, status in (
             (ERROR, 529),

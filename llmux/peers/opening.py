@@ -15,6 +15,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from llmux.headers import RawHeaders
 from llmux.peers.disguise import Disguised, disguised
 from llmux.peers.saved import Exchange, HeldExchange
+from llmux.rewrite.spans import BOM
 from llmux.rewrite.sse import EventReader
 from llmux.wire.outgoing import UpstreamFailure
 from llmux.wire.sending import TURN
@@ -22,6 +23,8 @@ from llmux.wire.sending import TURN
 _ERROR_BODY = re.compile(rb'\s*\[?\s*\{\s*(?:"type"\s*:\s*"error"\s*,\s*)?"error"\s*:\s*[{"]')
 _ERROR_EVENT = re.compile(rb'\s*\{\s*(?:"type"\s*:\s*"(?:error|response\.failed)"|"error"\s*:\s*[{"])')
 _ERROR_NAMES = frozenset((b"error", b"response.failed"))
+_FIELDS = (b":", b"data:", b"event:", b"id:", b"retry:")
+_LONGEST_FIELD = len(BOM) + len(b"event:")
 BODY_PREFIX = 64
 _STEP = 1024
 
@@ -71,6 +74,9 @@ class Opening(HeldExchange):
                 return disguised(prefix)
             if len(prefix) >= BODY_PREFIX:
                 self._settle(None)
+            return None
+        if self._size - len(data) < _LONGEST_FIELD and not _may_be_events(b"".join(self._pieces)[:_STEP]):
+            self._settle(None)  # nobody can tell: it goes on as it is, and no byte of it waits
             return None
         for start in range(0, len(data), _STEP):  # the events behind the first one need not be read
             for event in self._reader.feed(data[start : start + _STEP]):
@@ -132,3 +138,9 @@ class Opening(HeldExchange):
         self._exchange.abort()
         if not self.verdict.called:
             self.verdict.errback(CancelledError())
+
+
+def _may_be_events(beginning: bytes) -> bool:
+    """Whether a stream that begins so can be an event stream as services write them."""
+    text = beginning.removeprefix(BOM).lstrip(b"\r\n")
+    return BOM.startswith(text) or text.startswith(_FIELDS) or any(field.startswith(text) for field in _FIELDS)
