@@ -131,6 +131,23 @@ class Bodies(SynchronousTestCase):
         self.assertIsNone(body_model(b'{"model":"\xff","x":"' + b"y" * LONG + b'"}'))
         self.assertIsNone(body_model('{"model":"a"}'.encode("utf-16")))
 
+    def test_theSameLookTellsWhetherMessagesMayBeSigned(self) -> None:
+        long = '"x":"' + "y" * LONG + '"'
+        for messages, unsigned in (
+            ("[]", True),
+            ('[{"role":"user","content":"extra_content"},"extra_content",1,null]', True),
+            ('[{"tool_calls":[{"id":"a","function":{"arguments":"{}"}}]}]', True),
+            ('[{"extra_content":{"google":{"thought_signature":"a"}}}]', False),
+            ('[{"extra\\u005fcontent":{}}]', False),
+            ('[{"tool_calls":[{"extra_content":{}}]}]', False),
+            ('[{"tool_calls":[{"extra\\u005fcontent":{}}]}]', False),
+            ('[["extra_content"]]', False),
+            ("null", False),
+        ):
+            body = f'{{"model":"a","messages":{messages},{long}}}'.encode()
+            self.assertEqual(peek_body(body).unsigned, unsigned, messages)
+        self.assertFalse(peek_body(b'{"model":"a","messages":[]}').unsigned)
+
     def test_aLongBodyIsNotLookedThroughForBytesThatAreNoText(self) -> None:
         self.assertEqual(body_model(b'{"model":"a","\xff":"' + b"y" * LONG + b'\xe6\xbc"}'), "a")
 

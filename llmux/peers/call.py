@@ -32,7 +32,8 @@ class ModelCall:
     """A model request after the peek.
 
     `body` is cleaned and decoded; `encoded` is the body as received when it came in a content encoding and cleaning
-    changed nothing, so that it can be sent as it was. `action` is Gemini's method, empty elsewhere.
+    changed nothing, so that it can be sent as it was. `action` is Gemini's method, empty elsewhere. `unsigned` says
+    that a body of Chat Completions is known to hold no signatures of Gemini's.
     """
 
     generation: Generation
@@ -49,6 +50,7 @@ class ModelCall:
     decision: RoutingDecision
     session: bytes | None = field(default=None, repr=False)
     capture: Capture | None = field(default=None, repr=False)
+    unsigned: bool = False
 
 
 def native_request(
@@ -69,7 +71,7 @@ def native_request(
         known = capabilities(provider, name)
         body = apply_thinking(body, call.protocol, thinking(attempt.suffix), known, warned.append)
     if call.verb == GENERATE or call.verb == COUNT:
-        matters = signs_matter(body, call.protocol)
+        matters = not call.unsigned and signs_matter(body, call.protocol)
         if matters or call.protocol != "chat":
             signs = matters and signs_calls(provider, name, call.protocol)
             body = untag_request(body, call.protocol, signs, warned.append)

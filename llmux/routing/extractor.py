@@ -6,7 +6,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from urllib.parse import unquote
 
 import msgspec
@@ -25,13 +25,15 @@ _ABSENT = msgspec.Raw(b"")
 class Peek:
     """What one look at a request tells: the model, if any, and whether the body says `"stream": true`.
 
-    `spotless` is True for a long body in which no turn of the assistant holds what cleaning removes (SPEC 7.1): the
-    same pass over it tells. Whoever wants to know it of a short body has to look.
+    `spotless` is True for a long body in which no turn of the assistant holds what cleaning removes (SPEC 7.1),
+    `unsigned` for one of messages without `extra_content` (TRANSLATION 2.7): the same pass over it tells. Whoever wants
+    to know it of a short body has to look.
     """
 
     model: str | None = None
     stream: bool = False
     spotless: bool = False
+    unsigned: bool = False
 
 
 _NOTHING = Peek()
@@ -47,6 +49,8 @@ class _Head(msgspec.Struct):
 class _Turn(msgspec.Struct, gc=False):
     role: msgspec.Raw = _ABSENT
     content: msgspec.Raw = _ABSENT
+    tool_calls: msgspec.Raw = _ABSENT
+    extra_content: msgspec.Raw = _ABSENT
 
 
 class _Turns(_Head):
@@ -95,7 +99,7 @@ class ModelExtractor:
                 model = _named(_from_action(params["action"]), gemini_route)
             if model is None and "path" in params:
                 model = _from_path(params["path"]).strip() or None
-        return found if model == found.model else Peek(model, found.stream, found.spotless)
+        return found if model == found.model else replace(found, model=model)
 
 
 def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT) -> Peek:
@@ -117,8 +121,10 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
         body = memoryview(body)[3:]
     try:
         head = _read(body)
-        spotless = isinstance(head, _Turns) and _is_spotless(head)
-        return Peek(_string(head.model), bytes(head.stream) == b"true", spotless)
+        found = Peek(_string(head.model), bytes(head.stream) == b"true")
+        if isinstance(head, _Turns):
+            found = replace(found, spotless=_is_spotless(head), unsigned=_is_unsigned(head))
+        return found
     # MsgspecError: no JSON object; UnicodeError (a ValueError): no UTF-8; RecursionError: nested beyond all reason.
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _NOTHING
@@ -157,6 +163,17 @@ def _is_spotless(turns: _Turns) -> bool:
         if b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks:
             return False
     return True
+
+
+def _is_unsigned(turns: _Turns) -> bool:
+    """Whether no message and no call in one can have `extra_content`, however it is spelled."""
+    for turn in turns.messages or ():
+        if type(turn) is not _Turn:
+            continue
+        calls = bytes(turn.tool_calls)
+        if bytes(turn.extra_content) or b'"extra_content"' in calls or b"\\u00" in calls:
+            return False
+    return turns.messages is not None
 
 
 # Begins with two literal bytes, which the engine finds fast.

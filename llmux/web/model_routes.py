@@ -146,6 +146,7 @@ class ModelRoutingWrapper:
                 requested_model=peek.model,
                 decision=decision,
                 capture=capture,
+                unsigned=peek.unsigned and want.protocol == "chat",
             )
             del raw, plain, body, encoded  # this frame lasts as long as the answer, and `call` lets go of them before
             if want.verb == COUNT and not decision.attempts[0].candidate.native:
