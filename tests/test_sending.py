@@ -60,6 +60,14 @@ class SendingTests(SynchronousTestCase):
         self.transport.write(b"a")
         end()
 
+    def test_aProducerCanAskForAnotherTurn(self) -> None:
+        producer = Producer()
+        self.transport.registerProducer(producer, True)
+        self.transport.resume_later()
+        self.assertEqual((producer.told, self.reactor.writers), ([], {self.transport}))
+        self.transport.doWrite()
+        self.assertEqual((producer.told, self.reactor.writers), (["resume"], set()))
+
     def test_readsAreLargeOnlyWhileMuchIsWaiting(self) -> None:
         self.transport.longest_read = 4 * LARGE
         sizes: list[int] = []

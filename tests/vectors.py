@@ -40,7 +40,7 @@ def translation(kind: str) -> list[dict[str, Any]]:
 def counted() -> str:
     """How many vectors there are, by area and kind."""
     areas = {path.stem: len(routing(path.stem)) for path in sorted((OWN / "routing").glob("*.yaml"))}
-    kinds = {path.name: len(translation(path.name)) for path in sorted((OWN / "translation").glob("*/"))}
+    kinds = {path.name: len(translation(path.name)) for path in sorted((OWN / "translation").glob("[a-z]*/"))}
     lines = []
     for name, counts in (("routing", areas), ("translation", kinds)):
         each = ", ".join(f"{area} {count}" for area, count in counts.items())

@@ -148,6 +148,11 @@ class SendNow(Connection):
         self._maybePauseProducer()
         self.startWriting()
 
+    def resume_later(self) -> None:
+        """Have the producer resumed in another turn, when the socket takes bytes."""
+        self.producerPaused = True
+        self.startWriting()
+
     def queued(self) -> int:
         """Bytes written that the kernel has not taken yet."""
         return len(self.dataBuffer) - self.offset + self._tempDataLen

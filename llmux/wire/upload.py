@@ -12,7 +12,8 @@ from llmux.wire.exchange import Exchange
 from llmux.wire.outgoing import BodySource
 from llmux.wire.sending import SendNow
 
-SLICE = 262144  # bytes offered to the transport at once
+SLICE = 262144  # bytes offered to the transport at once, and in the turn that begins
+PER_TURN = 4 * SLICE  # bytes offered before others get their turn: the kernel takes megabytes, and that takes long
 
 
 class UploadTransport(Protocol):
@@ -53,9 +54,9 @@ class HeldUpload:
         self.done = False
 
     def start(self) -> None:
-        """Send as much as the transport takes."""
+        """Send a first piece, and the rest when the transport takes it."""
         self._transport.registerProducer(self, True)
-        self.resumeProducing()
+        self._send(SLICE)
 
     def stop(self) -> None:
         """Send no more."""
@@ -63,9 +64,16 @@ class HeldUpload:
         self._view = None
 
     def resumeProducing(self) -> None:
+        self._send(PER_TURN)
+
+    def _send(self, most: int) -> None:
         self.blocked = False
+        end = self._offset + most
         while not self.blocked and self._view is not None:
             offset = self._offset
+            if offset >= end and isinstance(self._transport, SendNow):
+                self._transport.resume_later()
+                return
             piece = self._view[offset : offset + SLICE]
             self._offset = offset + len(piece)
             self._exchange.stirred = True
