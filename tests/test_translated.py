@@ -53,6 +53,7 @@ class TranslatedAnswerTests(SynchronousTestCase):
         limit = 64 * 1024 * 1024
         answer = TranslatedAnswer(request, self.exchange, head, translation, headers, [], limit, self.in_thread)
         answer.done.addCallback(self.outcomes.append)
+        self.answer = answer
 
     def finish(self) -> None:
         """Let the threads do their work."""
@@ -127,4 +128,33 @@ class TranslatedAnswerTests(SynchronousTestCase):
         self.threads[0][0].errback(MemoryError())
         self.assertIn(b" 502 ", self.serving.sent())
         self.assertFalse(self.outcomes[0].complete)
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+
+    def test_whatFailsAfterTheThreadIsAnErrorAsWell(self) -> None:
+        def failing(method: Callable[..., object]) -> Callable[..., object]:
+            left = [MemoryError()]
+
+            def instead(*args: object) -> object:
+                if left:
+                    raise left.pop()
+                return method(*args)
+
+            return instead
+
+        self.begin(JSON)
+        self.exchange.data(whole(LONG))
+        self.exchange.end()
+        self.patch(self.answer, "_keep", failing(self.answer._keep))
+        self.finish()
+        self.assertIn(b" 502 ", self.serving.sent())
+        self.assertEqual([outcome.complete for outcome in self.outcomes], [False])
+        self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
+        # A stream that was read from one document has begun when its last words cannot be written.
+        self.setUp()
+        self.begin(JSON, stream=True)
+        self.exchange.data(whole(LONG))
+        self.exchange.end()
+        self.patch(self.answer, "_end", failing(self.answer._end))
+        self.finish()
+        self.assertEqual([outcome.complete for outcome in self.outcomes], [False])
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)

@@ -80,7 +80,7 @@ def makeService(options: Options) -> Any:
         service.listen()
     except CannotListen as problem:
         raise SystemExit(f"llmux: {problem}") from None
-    # Modules and configuration stay: looking through them for garbage, again and again, cost one request in fifteen.
+    # Modules and configuration stay: looking through them for garbage, again and again, is work for nothing.
     gc.collect()
     gc.freeze()
     return service

@@ -155,7 +155,7 @@ class TranslatedAnswer:
         if self._held < LONG_BODY:
             self._finish(self._rest())
         else:
-            self._in_thread(self._rest).addCallbacks(self._finish, self._broken)
+            self._in_thread(self._rest).addCallback(self._finish).addErrback(self._broken)
 
     def _rest(self) -> Translated | bytes:
         """What the end of the body brings: the answer, or the last bytes of a stream. May run in a thread."""
@@ -190,7 +190,12 @@ class TranslatedAnswer:
 
     def _broken(self, failure: Failure) -> None:
         self.log.failure("while an answer was translated", failure)
-        if not self._over:
+        if self._over:
+            return
+        if self._request.status:
+            self._request.break_off()
+            self._end(failure=UpstreamFailure("protocol", "the answer could not be translated", answered=True))
+        else:
             self._give_up(Error("server", "the provider's answer could not be translated", 502))
 
     def failed(self, failure: UpstreamFailure) -> None:
