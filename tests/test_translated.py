@@ -149,12 +149,14 @@ class TranslatedAnswerTests(SynchronousTestCase):
         self.assertIn(b" 502 ", self.serving.sent())
         self.assertEqual([outcome.complete for outcome in self.outcomes], [False])
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
-        # A stream that was read from one document has begun when its last words cannot be written.
+        # A stream that was made of one document has begun by then, and is cut.
         self.setUp()
         self.begin(JSON, stream=True)
         self.exchange.data(whole(LONG))
         self.exchange.end()
-        self.patch(self.answer, "_end", failing(self.answer._end))
+        self.patch(self.answer, "_tell", failing(self.answer._tell))
         self.finish()
+        sent = self.serving.sent()
+        self.assertEqual((b" 200 " in sent, sent.endswith(b"0\r\n\r\n")), (True, False))
         self.assertEqual([outcome.complete for outcome in self.outcomes], [False])
         self.assertEqual(len(self.flushLoggedErrors(MemoryError)), 1)
