@@ -110,7 +110,7 @@ class Vigil:
     @property
     def error(self) -> bytes:
         """The data of the last event where that says that the provider failed, else nothing."""
-        return (self._before[-4096:] + self._last).rpartition(b"data:")[2].strip() if self.ended_in_error else b""
+        return self._end.rpartition(b"data:")[2].strip() if self.ended_in_error else b""
 
     def sign_of_life(self) -> bytes:
         """What may be sent now, nothing in the middle of an event."""
