@@ -7,6 +7,7 @@ import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 from urllib.parse import unquote
 
 import msgspec
@@ -47,7 +48,7 @@ class _Head(msgspec.Struct):
 
 
 class _Turn(msgspec.Struct, gc=False):
-    role: msgspec.Raw = _ABSENT
+    role: Any = None
     content: msgspec.Raw = _ABSENT
     tool_calls: msgspec.Raw = _ABSENT
     extra_content: msgspec.Raw = _ABSENT
@@ -123,7 +124,8 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
         head = _read(body)
         found = Peek(_string(head.model), bytes(head.stream) == b"true")
         if isinstance(head, _Turns):
-            found = replace(found, spotless=_is_spotless(head), unsigned=_is_unsigned(head))
+            spotless, unsigned = _verdict(head.messages)
+            found = Peek(found.model, found.stream, spotless, unsigned)
         return found
     # MsgspecError: no JSON object; UnicodeError (a ValueError): no UTF-8; RecursionError: nested beyond all reason.
     except (msgspec.MsgspecError, ValueError, RecursionError):
@@ -149,31 +151,24 @@ def _read(body: Body) -> _Head:
         return _head.decode(_SURROGATE.sub(_whole, body))
 
 
-def _is_spotless(turns: _Turns) -> bool:
-    """Whether no list of blocks of the assistant's can hold thinking or a signature, however it is spelled."""
-    for turn in turns.messages or ():
+def _verdict(turns: list[Any] | None) -> tuple[bool, bool]:
+    """Whether no list of blocks of the assistant's can hold thinking or a signature, and no message or call of one
+    `extra_content`, however these are spelled. A field that is not there is the very `_ABSENT`, which costs no copy.
+    """
+    spotless = True
+    unsigned = turns is not None
+    for turn in turns or ():
         if type(turn) is not _Turn:
             continue
-        role = bytes(turn.role)
-        if role != b'"assistant"' and b"\\" not in role:
-            continue
-        if memoryview(turn.content)[:1].tobytes() != b"[":
-            continue
-        blocks = bytes(turn.content)
-        if b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks:
-            return False
-    return True
-
-
-def _is_unsigned(turns: _Turns) -> bool:
-    """Whether no message and no call in one can have `extra_content`, however it is spelled."""
-    for turn in turns.messages or ():
-        if type(turn) is not _Turn:
-            continue
-        calls = bytes(turn.tool_calls)
-        if bytes(turn.extra_content) or b'"extra_content"' in calls or b"\\u00" in calls:
-            return False
-    return turns.messages is not None
+        if turn.extra_content is not _ABSENT:
+            unsigned = False
+        if turn.tool_calls is not _ABSENT and unsigned:
+            calls = bytes(turn.tool_calls)
+            unsigned = b'"extra_content"' not in calls and b"\\u00" not in calls
+        if turn.role == "assistant" and spotless and memoryview(turn.content)[:1] == b"[":
+            blocks = bytes(turn.content)
+            spotless = not (b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks)
+    return spotless, unsigned
 
 
 # Begins with two literal bytes, which the engine finds fast.
