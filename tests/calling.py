@@ -51,11 +51,15 @@ class PlayedExchange:
         """Hand over what came."""
         self.receiver = receiver
         for piece in self._early:
-            receiver.data(piece)
+            self.receiver.data(piece)
         if isinstance(self._outcome, UpstreamFailure):
-            receiver.failed(self._outcome)
+            self.receiver.failed(self._outcome)
         elif self._outcome is not None:
-            receiver.end(self._outcome)
+            self.receiver.end(self._outcome)
+
+    def redirect(self, receiver: Receiver) -> None:
+        """Hand over the rest to somebody else."""
+        self.receiver = receiver
 
     def pause(self) -> None:
         """Note it."""

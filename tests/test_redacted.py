@@ -27,6 +27,8 @@ class Fake:
     def relay(self, receiver: Any) -> None:
         self.receiver = receiver
 
+    redirect = relay
+
     def pause(self) -> None:
         self.calls.append("pause")
 

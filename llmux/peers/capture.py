@@ -246,6 +246,10 @@ class _CapturedExchange:
         self._receiver = receiver
         self._exchange.relay(self)
 
+    def redirect(self, receiver: Receiver) -> None:
+        """Hand the rest of the body to another receiver."""
+        self._receiver = receiver
+
     def data(self, data: bytes) -> None:
         """Take a piece of the body."""
         self._capture.data("provider-data", data)

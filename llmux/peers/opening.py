@@ -53,9 +53,6 @@ class Opening(HeldExchange):
 
     def data(self, data: bytes) -> None:
         """Take a piece of the answer."""
-        if self._receiver is not None:
-            self._receiver.data(data)
-            return
         self._pieces.append(data)
         self._size += len(data)
         if not self._open:
@@ -92,9 +89,7 @@ class Opening(HeldExchange):
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the answer."""
         self._end = trailers
-        if self._receiver is not None:
-            self._receiver.end(trailers)
-        elif self._open and self._reader is not None:
+        if self._open and self._reader is not None:
             self._close()
             self.verdict.errback(UpstreamFailure("cut", "a stream without an event", answered=True))
         else:
@@ -103,9 +98,7 @@ class Opening(HeldExchange):
     def failed(self, failure: UpstreamFailure) -> None:
         """Take notice that the answer broke off."""
         self._failure = failure
-        if self._receiver is not None:
-            self._receiver.failed(failure)
-        elif self._open:
+        if self._open:
             self._close()
             self.verdict.errback(failure)
         else:
@@ -120,7 +113,7 @@ class Opening(HeldExchange):
         if not self.verdict.called:
             self.verdict.callback(found)
             # Mostly whoever waits for the verdict has the answer relayed at once.
-            if found is None and self._receiver is None and not self._over:
+            if found is None and not self._relayed and not self._over:
                 self._exchange.pause()
 
     def _close(self) -> None:
@@ -134,7 +127,7 @@ class Opening(HeldExchange):
     def abort(self) -> None:
         """Give the answer up."""
         self._close()
-        self._receiver = None
+        self._relayed = False
         self._exchange.abort()
         if not self.verdict.called:
             self.verdict.errback(CancelledError())

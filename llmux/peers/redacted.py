@@ -68,6 +68,10 @@ class RedactedExchange:
         self._receiver = receiver
         self._exchange.relay(self)
 
+    def redirect(self, receiver: Receiver) -> None:
+        """Hand the rest of the body to another receiver."""
+        self._receiver = receiver
+
     def data(self, data: bytes) -> None:
         """Take a piece of the body."""
         if self._receiver is not None and (safe := self._mask.feed(data)):

@@ -23,6 +23,8 @@ class Exchange(Protocol):
 
     def relay(self, receiver: Receiver) -> None: ...
 
+    def redirect(self, receiver: Receiver) -> None: ...
+
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
@@ -31,12 +33,12 @@ class Exchange(Protocol):
 
 
 class HeldExchange:
-    """An exchange whose beginning is kept until `relay` gives all of it to a receiver, once, and the rest as it comes.
+    """An exchange whose beginning is kept until `relay` gives all of it to a receiver, once; the rest goes past here.
 
-    Whoever derives from it takes the pieces and the end.
+    Whoever derives from it takes the pieces and the end until then.
     """
 
-    __slots__ = ("_end", "_exchange", "_failure", "_paused", "_pieces", "_receiver", "_size", "head")
+    __slots__ = ("_end", "_exchange", "_failure", "_paused", "_pieces", "_relayed", "_size", "head")
 
     def __init__(self, exchange: Exchange) -> None:
         self.head: Deferred[ResponseHead] = exchange.head
@@ -45,7 +47,7 @@ class HeldExchange:
         self._size = 0
         self._end: RawHeaders | None = None
         self._failure: UpstreamFailure | None = None
-        self._receiver: Receiver | None = None
+        self._relayed = False
         self._paused = False
 
     @property
@@ -54,18 +56,25 @@ class HeldExchange:
 
     def relay(self, receiver: Receiver) -> None:
         """Hand everything to `receiver`: what was held at once; an answer that broke off fails after it."""
-        self._receiver = receiver
+        self._relayed = True
         pieces, self._pieces = self._pieces, []
         for piece in pieces:
             receiver.data(piece)
-            if self._receiver is None:
-                return
+            if not self._relayed:
+                return  # given up meanwhile
         if self._failure is not None:
             receiver.failed(self._failure)
         elif self._end is not None:
             receiver.end(self._end)
-        elif not self._paused:
-            self._exchange.resume()
+        else:
+            self._exchange.redirect(receiver)
+            if not self._paused:
+                self._exchange.resume()
+
+    def redirect(self, receiver: Receiver) -> None:
+        """Give what is yet to come to another receiver; after `relay` only."""
+        if not self._over:
+            self._exchange.redirect(receiver)
 
     def pause(self) -> None:
         """Stop reading the answer."""
@@ -106,9 +115,6 @@ class SavedExchange(HeldExchange):
 
     def data(self, data: bytes) -> None:
         """Take a piece of the body."""
-        if self._receiver is not None:
-            self._receiver.data(data)
-            return
         self._pieces.append(data)
         self._size += len(data)
         if self._size > ERROR_BODY and not self._done.called:
@@ -117,15 +123,11 @@ class SavedExchange(HeldExchange):
     def end(self, trailers: RawHeaders) -> None:
         """Take the end of the body."""
         self._end = trailers
-        if self._receiver is not None:
-            self._receiver.end(trailers)
         self._settle()
 
     def failed(self, failure: UpstreamFailure) -> None:
         """Take notice that the body broke off."""
         self._failure = failure
-        if self._receiver is not None:
-            self._receiver.failed(failure)
         self._settle()
 
     def _wait(self) -> None:
@@ -154,7 +156,7 @@ class SavedExchange(HeldExchange):
         """Give the answer up."""
         if self._timer.active():
             self._timer.cancel()
-        self._receiver = None
+        self._relayed = False
         if not self._over:
             self._exchange.abort()
             self._failure = UpstreamFailure("aborted", answered=True)

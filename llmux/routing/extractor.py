@@ -165,7 +165,7 @@ def _verdict(turns: list[Any] | None) -> tuple[bool, bool]:
         if turn.tool_calls is not _ABSENT and unsigned:
             calls = bytes(turn.tool_calls)
             unsigned = b'"extra_content"' not in calls and b"\\u00" not in calls
-        if turn.role == "assistant" and spotless and memoryview(turn.content)[:1] == b"[":
+        if turn.role == "assistant" and spotless and bytes(memoryview(turn.content)[:1]) == b"[":
             blocks = bytes(turn.content)
             spotless = not (b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks)
     return spotless, unsigned

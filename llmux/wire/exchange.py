@@ -133,18 +133,23 @@ class Exchange:
         if waiting:
             self.paused = False  # a pause that the receiver asks for from here on is its own
         for piece in held or ():
-            receiver.data(piece)
+            self._receiver.data(piece)
             if self._receiver is None:
                 return
         outcome = self._outcome
         if outcome is not None:
-            self._receiver = None
+            receiver, self._receiver = self._receiver, None
             if isinstance(outcome, UpstreamFailure):
                 receiver.failed(outcome)
             else:
                 receiver.end(outcome)
         elif waiting and not self.paused and self.connection is not None:
             self.connection.go_on()
+
+    def redirect(self, receiver: Receiver) -> None:
+        """After `relay`: hand what is yet to come to another receiver."""
+        if self._receiver is not None:
+            self._receiver = receiver
 
     def pause(self) -> None:
         """Stop reading the answer; what was read already still comes, and the idle clock stands still."""

@@ -45,6 +45,10 @@ class DemoExchange:
         if not self.paused:
             self._send()
 
+    def redirect(self, receiver: Receiver) -> None:
+        """Send what is left to another receiver."""
+        self._receiver = receiver
+
     def pause(self) -> None:
         """Send nothing until `resume`."""
         self.paused = True
@@ -83,6 +87,7 @@ class DemoExchange:
         if self._left:
             self._schedule()
             return
+        receiver = self._receiver or receiver
         self.abort()
         receiver.end([])
 
