@@ -187,6 +187,10 @@ class LogTests(EndToEndCase):
         self.assertEqual(routes[1]["mapping"], "asked -> demo")
         self.assertNotIn("not-for-logs", daemon.log)
 
+    async def test_theReactorIsOurOwnAndSaysSo(self) -> None:
+        daemon = await self.run_daemon(DEMO)
+        self.assertIn("reactor class: llmux.wire.reactor.StreamReactor", daemon.log)
+
     async def test_aTextLogHasOneLineARecord(self) -> None:
         daemon = await self.run_daemon(DEMO, "--log-level", "debug")
         await self.ask(daemon.port, "/v1/chat/completions", b'{"model":"x\\ninjected","messages":[]}')

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
+import select
 import socket
 from pathlib import Path
 from typing import Any
 
 from klein import Klein
-from twisted.internet import abstract, tcp
+from twisted.internet import abstract, epollreactor, posixbase, tcp
 from twisted.internet.protocol import Factory, Protocol
 from twisted.internet.task import Clock
 from twisted.protocols import tls
@@ -23,14 +25,21 @@ from llmux.wire.listening import ListeningPort, ServerConnection
 
 LISTED = {
     "_aborting",
+    "_disconnectSelectable",
+    "_doReadOrWrite",
     "_fromListeningDescriptor",
     "_maybePauseProducer",
+    "_poller",
+    "_selectables",
     "_shouldShutdown",
     "_tempDataBuffer",
     "_tempDataLen",
     "_writeDisconnected",
 }
-TWISTED = "\n".join(inspect.getsource(module) for module in (abstract, tcp, tls))
+TWISTED = "\n".join(
+    inspect.getsource(module) for module in (abstract, epollreactor.EPollReactor, posixbase.PosixReactorBase, tcp, tls)
+)
+_NEAR_TWISTED = re.compile(r"from twisted\.internet\.(?:tcp|epollreactor) import")
 WIRE = Path(llmux.__file__).parent / "wire"
 
 
@@ -53,8 +62,8 @@ def still_reactor() -> Any:
 
 class Listed(SynchronousTestCase):
     def test_noOtherPrivateNameOfItsTransportsIsRead(self) -> None:
-        modules = [path for path in WIRE.glob("*.py") if "twisted.internet.tcp" in path.read_text(encoding="utf-8")]
-        self.assertGreater(len(modules), 1)
+        modules = [path for path in WIRE.glob("*.py") if _NEAR_TWISTED.search(path.read_text(encoding="utf-8"))]
+        self.assertGreater(len(modules), 2)
         self.assertEqual({name for path in modules for name in private_names(path)} - LISTED, set())
 
     def test_nothingIsImportedFromAPrivateModule(self) -> None:
@@ -128,6 +137,33 @@ class ConnectionTests(SynchronousTestCase):
         self.assertIsNone(self.connection.doRead())
         self.far.close()
         self.assertIsInstance(self.connection.doRead(), Exception)
+
+
+class ReactorTests(SynchronousTestCase):
+    """The loop of `twisted.internet.epollreactor`, which StreamReactor shortens."""
+
+    def test_aDescriptorIsKnownByItsNumberAndPolledForAsLongAsItReads(self) -> None:
+        reactor: Any = epollreactor.EPollReactor()
+        self.addCleanup(reactor._poller.close)
+        for waker in reactor._internalReaders:
+            self.addCleanup(waker.connectionLost, None)
+        near, far = socket.socketpair()
+        self.addCleanup(near.close)
+        self.addCleanup(far.close)
+        connection = tcp.Connection(near, Protocol(), reactor)
+        connection.startReading()
+        self.assertIs(reactor._selectables[near.fileno()], connection)
+        far.send(b"x")
+        self.assertEqual(reactor._poller.poll(0, 1), [(near.fileno(), select.EPOLLIN)])
+        connection.stopReading()
+        self.assertNotIn(near.fileno(), reactor._selectables)
+
+    def test_itReadsAndEndsConnectionsInTwoMethods(self) -> None:
+        for method, names in (
+            (epollreactor.EPollReactor._doReadOrWrite, ["self", "selectable", "fd", "event"]),
+            (epollreactor.EPollReactor._disconnectSelectable, ["self", "selectable", "why", "isRead", "faildict"]),
+        ):
+            self.assertEqual(list(inspect.signature(method).parameters), names)
 
 
 class PortTests(SynchronousTestCase):
