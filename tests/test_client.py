@@ -15,7 +15,7 @@ from llmux.headers import RawHeaders
 from llmux.wire.client import ClientConnection, Clocks, UpstreamFailure
 from llmux.wire.outgoing import request_head
 from llmux.wire.upload import SLICE
-from tests.upstreams import ORIGIN, Body, Peer, Sent, Upstream, request
+from tests.upstreams import ORIGIN, Body, Peer, Sent, Taker, Upstream, request
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -514,16 +514,38 @@ class AbortTests(SynchronousTestCase):
     def test_abortingInsideTheDeliveryStopsIt(self) -> None:
         sent, peer = Upstream().exchange()
         sent.taker.data = lambda data: sent.exchange.abort()  # type: ignore[method-assign]  # the client left
-        peer.says(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+        peer.says(CHUNKED)
+        peer.says(b"5\r\nhello\r\n0\r\n\r\n")
         self.assertEqual((peer.aborted, sent.taker.ends), (True, 0))
+
+    def test_abortingAnAnswerThatIsHereAsAWholeStopsItAndKeepsTheConnection(self) -> None:
+        upstream = Upstream()
+        sent, peer = upstream.exchange()
+        sent.taker.data = lambda data: sent.exchange.abort()  # type: ignore[method-assign]  # the client left
+        peer.says(CHUNKED + b"5\r\nhello\r\n0\r\n\r\n")
+        self.assertEqual((peer.aborted, sent.taker.ends, upstream.pool.idle), (False, 0, 1))
 
     def test_abortingWithTheHeadStopsTheBody(self) -> None:
         upstream = Upstream()
         exchange = upstream.pool.send(request())
         exchange.head.addCallback(lambda head: exchange.abort())
         peer = upstream.reactor.accept()
-        peer.says(OK + b"Content-Length: 5\r\n\r\nhello")
+        peer.says(OK + b"Content-Length: 6\r\n\r\nhello")
         self.assertTrue(peer.aborted)
+
+    def test_whoeverWaitsForTheHeadFindsWhatCameWithIt(self) -> None:
+        upstream = Upstream()
+        exchange = upstream.pool.send(request())
+        found: list[tuple[bytes, int]] = []
+
+        def relay(head: object) -> None:
+            taker = Taker()
+            exchange.relay(taker)
+            found.append((taker.content, taker.ends))
+
+        exchange.head.addCallback(relay)
+        upstream.reactor.accept().says(OK + b"Content-Length: 5\r\n\r\nhello")
+        self.assertEqual(found, [(b"hello", 1)])
 
     def test_whatWasHeldIsNotDeliveredAfterAnAbort(self) -> None:
         for rest in (b"llo", b""):

@@ -36,7 +36,7 @@ class Opening(HeldExchange):
     answer breaks off before there is either. At most `seconds` and `most` bytes are waited for.
     """
 
-    __slots__ = ("_most", "_open", "_reader", "_timer", "verdict")
+    __slots__ = ("_begun", "_most", "_open", "_reader", "_timer", "verdict")
 
     def __init__(self, exchange: Exchange, stream: bool, clock: IReactorTime, seconds: float, most: int) -> None:
         super().__init__(exchange)
@@ -44,8 +44,12 @@ class Opening(HeldExchange):
         self._reader = EventReader() if stream else None
         self._most = most
         self._open = True
+        self._begun = False  # somebody can wait for the verdict
         self._timer: IDelayedCall | None = None
         exchange.relay(self)
+        self._begun = True
+        if self._over:
+            return
         if TURN.active:  # mostly what brought the head brings the verdict as well
             TURN.calls.append(partial(self._wait, clock, seconds))
         else:
@@ -107,13 +111,15 @@ class Opening(HeldExchange):
     def _wait(self, clock: IReactorTime, seconds: float) -> None:
         if self._open:
             self._timer = clock.callLater(seconds, self._settle, None)
+        elif not self._relayed and not self._over:
+            self._exchange.pause()
 
     def _settle(self, found: Disguised | None) -> None:
         self._close()
         if not self.verdict.called:
             self.verdict.callback(found)
             # Mostly whoever waits for the verdict has the answer relayed at once.
-            if found is None and not self._relayed and not self._over:
+            if self._begun and found is None and not self._relayed and not self._over:
                 self._exchange.pause()
 
     def _close(self) -> None:

@@ -273,13 +273,10 @@ class ClientConnection:
             self._mode = _LENGTH
         else:
             self._mode = _UNTIL_CLOSE
-        exchange.got_head(head)
-        if (
-            self._exchange is exchange
-            and self._mode != _TUNNEL
-            and (rest or (self._mode == _LENGTH and not self._left))
-        ):
+        # Whoever waits for the head finds what came with it, often all of the answer, and waits no second time.
+        if self._mode != _TUNNEL and (rest or (self._mode == _LENGTH and not self._left)):
             self._body_data(exchange, rest)
+        exchange.got_head(head)
 
     def _body_data(self, exchange: Exchange, data: bytes) -> None:
         mode = self._mode
