@@ -197,10 +197,11 @@ def redact(data: bytes, secrets: Iterable[str | None]) -> bytes:
 
 
 def _redacted(headers: RawHeaders, secrets: Sequence[str | None]) -> RawHeaders:
-    wanted = sought(secrets)
-    if not any(secret in header[1] for secret in wanted for header in headers):
-        return headers
-    return [(name, redact(value, secrets)) for name, value in headers]
+    for secret in sought(secrets):
+        for _, value in headers:
+            if secret in value:
+                return [(name, redact(value, secrets)) for name, value in headers]
+    return headers
 
 
 def from_upstream(headers: RawHeaders, secrets: Sequence[str | None] = ()) -> RawHeaders:

@@ -67,14 +67,19 @@ def body_model(body: bytes) -> str | None:
 
 
 class Spotless(SynchronousTestCase):
-    """Whether a long body has anything to clean, told by the same pass."""
+    """Whether a body has anything to clean, told by the same pass."""
 
     def peek(self, *turns: str) -> bool:
-        filler = '{"role":"user","content":"' + "x" * LONG + '"}'
-        body = '{"model":"m","messages":[' + ",".join((filler, *turns)) + "]}"
-        found = peek_body(body.encode())
-        self.assertEqual(found.model, "m")
-        return found.spotless
+        """What is told of a short body, and of a long one in the same way."""
+        told = set()
+        for size in (1, LONG):
+            filler = '{"role":"user","content":"' + "x" * size + '"}'
+            body = '{"model":"m","messages":[' + ",".join((filler, *turns)) + "]}"
+            found = peek_body(body.encode())
+            self.assertEqual(found.model, "m")
+            told.add(found.spotless)
+        (spotless,) = told
+        return spotless
 
     def test_textIsSpotlessWhoeverSaysWhat(self) -> None:
         self.assertTrue(self.peek())
@@ -87,10 +92,13 @@ class Spotless(SynchronousTestCase):
             self.assertFalse(self.peek('{"role":"assistant","content":[' + block + "]}"), block)
         self.assertFalse(self.peek('{"r\\u006fle":"assist\\u0061nt","cont\\u0065nt":[{"type":"thinking"}]}'))
 
-    def test_shortBodiesAndOtherShapesAreNotTold(self) -> None:
-        self.assertFalse(peek_body(b'{"model":"m","messages":[]}').spotless)
-        odd = b'{"model":"m","messages":{"a":1},"x":"' + b"x" * LONG + b'"}'
-        self.assertEqual(peek_body(odd), Peek("m", False, False))
+    def test_otherShapesAreNotTold(self) -> None:
+        for size in (1, LONG):
+            odd = b'{"model":"m","messages":{"a":1},"x":"' + b"x" * size + b'"}'
+            self.assertEqual(peek_body(odd), Peek("m", False, False))
+
+    def test_aBodyWithoutMessagesHasNothingToClean(self) -> None:
+        self.assertEqual(peek_body(b'{"model":"m","input":"thinking"}'), Peek("m", spotless=True))
 
     def test_cleaningAgreesWhereverItIsTold(self) -> None:
         for block in ('{"type":"text"}', '{"type":"thinking","signature":""}', '{"type":"tool_use","signature":null}'):
@@ -132,7 +140,6 @@ class Bodies(SynchronousTestCase):
         self.assertIsNone(body_model('{"model":"a"}'.encode("utf-16")))
 
     def test_theSameLookTellsWhetherMessagesMayBeSigned(self) -> None:
-        long = '"x":"' + "y" * LONG + '"'
         for messages, unsigned in (
             ("[]", True),
             ('[{"role":"user","content":"extra_content"},"extra_content",1,null]', True),
@@ -144,9 +151,9 @@ class Bodies(SynchronousTestCase):
             ('[["extra_content"]]', False),
             ("null", False),
         ):
-            body = f'{{"model":"a","messages":{messages},{long}}}'.encode()
-            self.assertEqual(peek_body(body).unsigned, unsigned, messages)
-        self.assertFalse(peek_body(b'{"model":"a","messages":[]}').unsigned)
+            for size in (1, LONG):
+                body = f'{{"model":"a","messages":{messages},"x":"{"y" * size}"}}'.encode()
+                self.assertEqual(peek_body(body).unsigned, unsigned, messages)
 
     def test_aLongBodyIsNotLookedThroughForBytesThatAreNoText(self) -> None:
         self.assertEqual(body_model(b'{"model":"a","\xff":"' + b"y" * LONG + b'\xe6\xbc"}'), "a")
@@ -183,13 +190,15 @@ class Bodies(SynchronousTestCase):
         body = b'\xef\xbb\xbf{"model":"\xc3\xa9","stream":true}'
         held = bytearray(body)
         for buffer in (body, held, memoryview(body), memoryview(held)):
-            self.assertEqual(peek_body(buffer), Peek("\xe9", True))
+            self.assertEqual(peek_body(buffer), Peek("\xe9", True, spotless=True))
         del buffer
         held += b" "  # raises BufferError if a view of it were still held
 
     def test_streamIsTrueOnlyWhenItIsWrittenSo(self) -> None:
         for value, stream in ((b"true", True), (b" true ", True), (b"false", False), (b"1", False), (b'"true"', False)):
-            self.assertEqual(peek_body(b'{"stream":' + value + b',"model":"a"}'), Peek("a", stream), value)
+            self.assertEqual(
+                peek_body(b'{"stream":' + value + b',"model":"a"}'), Peek("a", stream, spotless=True), value
+            )
 
 
 class Compression(SynchronousTestCase):

@@ -27,6 +27,7 @@ class RecordsTests(SynchronousTestCase):
         Records(Speaker).emit(LogLevel.info, "{name} said {what}", {"name": "a", "what": "b"})
         Speaker.log.emit(LogLevel.info, "{name} said {what}", name="a", what="b")
         ours, theirs = self.events
+        self.assertEqual(ours.pop("log_fields"), {"name": "a", "what": "b"})
         self.assertEqual(set(ours), set(theirs))
         for key in ("log_level", "log_namespace", "log_format", "name", "what"):
             self.assertEqual(ours[key], theirs[key], key)

@@ -59,13 +59,16 @@ def text_line(event: LogEvent) -> str:
 
 def json_line(event: LogEvent) -> str:
     """One JSON object: time, level, message and the event's own fields."""
+    fields = event.get("log_fields")  # of a record of ours, which is nothing else
+    if fields is None:
+        fields = {key: value for key, value in event.items() if key[:4] != "log_" and key not in _LEFT_OUT}
     record: dict[str, Any] = {
         "time": stamp(event["log_time"]),
         "level": event.get("log_level", LogLevel.info).name,
         "namespace": event.get("log_namespace", "-"),
         "message": message(event),
+        **fields,
     }
-    record |= {key: value for key, value in event.items() if key[:4] != "log_" and key not in _LEFT_OUT}
     if "log_failure" in event:
         record["traceback"] = _traceback(event)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from urllib.parse import quote
 
 GENERATE, COUNT = "generate", "count"
@@ -33,6 +34,7 @@ def gemini_path(base_path: bytes, model: str, method: str) -> bytes:
     return placed(base_path, f"/v1beta/models/{quote(model, safe='/-._~')}:{method}")
 
 
+@lru_cache(maxsize=256)
 def placed(base_path: bytes, path: str) -> bytes:
     """A path that begins with a version, below a base path that may bring its own."""
     if _VERSIONED.search(base_path):

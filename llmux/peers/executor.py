@@ -285,7 +285,8 @@ class Executor:
             if late is not None and late.active():
                 late.cancel()
         answer = Answer(exchange, head, provider, credential, attempt, changed, translation, warnings=warnings)
-        answer.exchange = redacted(exchange, head.status, answer.secrets)
+        if head.status >= 400:
+            answer.exchange = redacted(exchange, answer.secrets)
         return answer
 
     async def _translate(

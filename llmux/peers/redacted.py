@@ -109,9 +109,9 @@ class RedactedExchange:
             self._receiver.data(rest)
 
 
-def redacted(exchange: Exchange, status: int, secrets: Iterable[str | None]) -> Exchange:
-    """The exchange of an error answer with a mask before it; any other one as it is."""
-    wanted = sought(secrets) if status >= 400 else []
+def redacted(exchange: Exchange, secrets: Iterable[str | None]) -> Exchange:
+    """The exchange of an error answer with a mask before it, or as it is when there is nothing to hide."""
+    wanted = sought(secrets)
     return RedactedExchange(exchange, wanted) if wanted else exchange
 
 

@@ -19,7 +19,7 @@ _OF_THE_STREAM = frozenset((b"content-type", b"content-length", b"cache-control"
 async def unmasked(answer: Answer, found: Disguised, clock: IReactorTime) -> bytes:
     """The error's body, or the beginning of a long one; of a stream nothing is read after the error."""
     head = answer.head
-    exchange = redacted(answer.exchange, found.status, answer.secrets)
+    exchange = redacted(answer.exchange, answer.secrets)
     answer.exchange = saved = SavedExchange(exchange, clock)
     if media_type(head.headers) != b"text/event-stream":
         body = await saved.read()

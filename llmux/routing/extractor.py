@@ -6,8 +6,7 @@ import codecs
 import re
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 import msgspec
@@ -15,20 +14,18 @@ import msgspec
 Body = bytes | bytearray | memoryview
 
 GZIP_LIMIT = 64 * 1024 * 1024
-LONG = 64 * 1024  # from here on a second pass over a body is worth saving
+LONG = 64 * 1024  # from here on a second pass over a body costs more than it is worth
 _BOM = b"\xef\xbb\xbf"
 _GZIP = 16 + zlib.MAX_WBITS
 _MEMBERS = 16
 _ABSENT = msgspec.Raw(b"")
 
 
-@dataclass(frozen=True, slots=True)
-class Peek:
+class Peek(NamedTuple):
     """What one look at a request tells: the model, if any, and whether the body says `"stream": true`.
 
-    `spotless` is True for a long body in which no turn of the assistant holds what cleaning removes (SPEC 7.1),
-    `unsigned` for one of messages without `extra_content` (TRANSLATION 2.7): the same pass over it tells. Whoever wants
-    to know it of a short body has to look.
+    `spotless` is True if no turn of the assistant holds what cleaning removes (SPEC 7.1), `unsigned` for messages
+    without `extra_content` (TRANSLATION 2.7): the same pass over the body tells. False means that one has to look.
     """
 
     model: str | None = None
@@ -100,7 +97,7 @@ class ModelExtractor:
                 model = _named(_from_action(params["action"]), gemini_route)
             if model is None and "path" in params:
                 model = _from_path(params["path"]).strip() or None
-        return found if model == found.model else replace(found, model=model)
+        return found if model == found.model else found._replace(model=model)
 
 
 def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP_LIMIT) -> Peek:
@@ -122,25 +119,21 @@ def peek_body(body: Body, content_encoding: str | None = None, limit: int = GZIP
         body = memoryview(body)[3:]
     try:
         head = _read(body)
-        found = Peek(_string(head.model), bytes(head.stream) == b"true")
-        if isinstance(head, _Turns):
-            spotless, unsigned = _verdict(head.messages)
-            found = Peek(found.model, found.stream, spotless, unsigned)
-        return found
+        verdict = _verdict(head.messages) if isinstance(head, _Turns) else (False, False)
+        return Peek(_string(head.model), bytes(head.stream) == b"true", *verdict)
     # MsgspecError: no JSON object; UnicodeError (a ValueError): no UTF-8; RecursionError: nested beyond all reason.
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return _NOTHING
 
 
 def _read(body: Body) -> _Head:
-    if len(body) >= LONG:
-        try:
-            return _turns.decode(body)
-        except msgspec.DecodeError:
-            pass  # messages of another shape, or no JSON: the plain reading tells
-    else:
+    if len(body) < LONG:
         # The decoder leaves strings that it skips unchecked.
         codecs.utf_8_decode(body, "strict", True)
+    try:
+        return _turns.decode(body)
+    except msgspec.DecodeError:
+        pass  # messages of another shape, or no JSON: the plain reading tells
     try:
         return _head.decode(body)
     except msgspec.ValidationError:

@@ -99,7 +99,7 @@ class Passthrough:
         if head.status == 101:
             await self._tunnel(request, exchange, from_upstream(head.headers, secrets))
             return None
-        answer = redacted(exchange, head.status, secrets)
+        answer = redacted(exchange, secrets) if head.status >= 400 else exchange
         if not head.until_close:
             whole = None
         headers, transform = edit(

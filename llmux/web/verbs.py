@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from llmux.errors import action_not_found, bridge_path_invalid
 from llmux.peers.endpoints import COUNT, GEMINI_METHODS, GENERATE
 from llmux.web.matching import Match
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
+class Wanted(NamedTuple):
     """What a model route wants of its provider: the format, the verb and, for Gemini, the method in the path."""
 
     protocol: str
