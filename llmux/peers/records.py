@@ -11,8 +11,8 @@ from twisted.logger import LogEvent, Logger, LogLevel
 class Records:
     """Records in the name of a class; `least` is the least important level that anybody reads.
 
-    An event is what `Logger.emit` makes of the same arguments, without its look through all levels there are. It has its
-    own fields a second time in `log_fields`, so that nobody has to tell them from Twisted's.
+    An event is what `Logger.emit` makes of the same arguments, without its look through all levels there are. Its own
+    fields are there a second time as `log_fields`, so that nobody has to tell them from Twisted's.
     """
 
     __slots__ = ("_logger", "least")
