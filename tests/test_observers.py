@@ -11,7 +11,7 @@ from twisted.logger import Logger, LogLevel
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
-from llmux.daemon.observers import observer
+from llmux.daemon.observers import HOLD_SECONDS, MOST_HELD, observer
 
 
 class Counting(io.StringIO):
@@ -58,7 +58,7 @@ class ObserverTests(SynchronousTestCase):
                 log.failure("while testing", Failure(), level=LogLevel.critical)
             self.assertIn("RuntimeError: boom", out.getvalue())
 
-    def test_theLinesOfOneTurnLeaveTogetherAndAWarningAtOnce(self) -> None:
+    def test_linesWaitAMomentForOthersAndAWarningDoesNot(self) -> None:
         out, clock = Counting(), Clock()
         lines = observer("text", "debug", out)
         log = Logger(namespace="llmux.test", observer=lines)
@@ -66,7 +66,7 @@ class ObserverTests(SynchronousTestCase):
         for number in range(3):
             log.info("line {number}", number=number)
         self.assertEqual(out.getvalue(), "")
-        clock.advance(0)
+        clock.advance(HOLD_SECONDS)
         self.assertEqual((len(out.getvalue().splitlines()), out.writes), (3, 1))
         log.info("before")
         log.warn("now")
@@ -76,6 +76,15 @@ class ObserverTests(SynchronousTestCase):
         self.assertEqual(out.getvalue().splitlines()[-1].split()[-1], "last")
         log.info("after the end")
         self.assertEqual(len(out.getvalue().splitlines()), 7)
+
+    def test_noMoreThanABoundOfThemWait(self) -> None:
+        out, clock = Counting(), Clock()
+        lines = observer("text", "debug", out)
+        log = Logger(namespace="llmux.test", observer=lines)
+        lines.begin(clock)
+        for number in range(MOST_HELD + 1):
+            log.info("line {number}", number=number)
+        self.assertEqual((len(out.getvalue().splitlines()), out.writes), (MOST_HELD, 1))
 
     def test_halfACharacterIsWrittenAsAnEscape(self) -> None:
         log, out = self.lines("json")

@@ -1,8 +1,8 @@
 """Where log events go: lines for people or JSON for programs, to the terminal, a file or journald.
 
 The level is checked before anything is formatted, so that a record below it costs a comparison. While the reactor runs,
-the lines of one turn leave together; warnings and errors leave at once. A value with line breaks stays on its line
-(SPEC R-LG-2).
+lines wait for others for a moment, since a write of its own is most of what a line costs, and no client should wait for
+it; warnings and errors leave at once. A value with line breaks stays on its line (SPEC R-LG-2).
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ LEVELS = {
 }
 _ORDER = {level: rank for rank, level in enumerate((*LEVELS.values(), LogLevel.critical))}
 _AT_ONCE = _ORDER[LogLevel.warn]
+HOLD_SECONDS = 0.05
+MOST_HELD = 256  # lines
 _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b", "\x00": "\\x00"})
 _LEFT_OUT = frozenset(("message", "time", "format", "isError", "system"))
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -89,7 +91,7 @@ class LevelledObserver:
         self._held: list[str] = []
 
     def begin(self, clock: IReactorTime) -> None:
-        """The reactor runs: from now on the lines of one turn leave together."""
+        """The reactor runs: from now on lines may wait for others."""
         self._clock = clock
 
     def end(self) -> None:
@@ -104,10 +106,10 @@ class LevelledObserver:
             return
         held = self._held
         held.append(self._line(event))
-        if self._clock is None or rank >= _AT_ONCE:
+        if self._clock is None or rank >= _AT_ONCE or len(held) >= MOST_HELD:
             self._flush()
         elif len(held) == 1:
-            self._clock.callLater(0, self._flush)
+            self._clock.callLater(HOLD_SECONDS, self._flush)
 
     def _flush(self) -> None:
         held, self._held = self._held, []

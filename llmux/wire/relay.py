@@ -114,7 +114,11 @@ class Relay:
         """Take a piece from the upstream."""
         self._received += len(data)
         if self._watch is not None:
-            self._show(data)
+            try:
+                self._watch(data)
+            except Exception:
+                self._watch = None
+                self.log.failure("while watching an answer")
         if self._transform is not None:
             try:
                 data = self._transform.feed(data)
@@ -178,14 +182,6 @@ class Relay:
         self._request.flow(None)
         self._request.break_off()
         self._end(client_gone=gone, failure=None if gone else failure)
-
-    def _show(self, data: bytes) -> None:
-        assert self._watch is not None
-        try:
-            self._watch(data)
-        except Exception:
-            self._watch = None
-            self.log.failure("while watching an answer")
 
     def _end(
         self, *, complete: bool = False, client_gone: bool = False, failure: UpstreamFailure | None = None

@@ -165,7 +165,7 @@ class Request:
         if framing == NO_CONTENT:
             return
         if framing == BY_CHUNKS:
-            piece = b"".join((b"%x\r\n" % size, data, b"\r\n"))
+            piece = b"%x\r\n%b\r\n" % (size, data)
         else:
             if framing == BY_LENGTH:
                 if size > self._left:
