@@ -77,6 +77,29 @@ class ObserverTests(SynchronousTestCase):
         log.info("after the end")
         self.assertEqual(len(out.getvalue().splitlines()), 7)
 
+    def test_recordsStayInOrderThoughOursAreFormattedLater(self) -> None:
+        for form in ("text", "json"):
+            out, clock, changing = Counting(), Clock(), ["as it was"]
+            lines = observer(form, "debug", out)
+            lines.begin(clock)
+            log = Logger(namespace="llmux.test", observer=lines)
+            ours = {
+                "log_format": "{name} said {what}",
+                "log_level": LogLevel.info,
+                "log_time": 0.0,
+                "log_namespace": "x",
+            }
+            log.info("first {it}", it=changing)
+            fields = {"name": "a", "what": "b"}
+            lines({**ours, **fields, "log_fields": fields})
+            log.info("last")
+            changing[0] = "another"
+            clock.advance(HOLD_SECONDS)
+            first, second, third = out.getvalue().splitlines()
+            self.assertIn("first ['as it was']", first)
+            self.assertIn("a said b", second)
+            self.assertIn("last", third)
+
     def test_noMoreThanABoundOfThemWait(self) -> None:
         out, clock = Counting(), Clock()
         lines = observer("text", "debug", out)

@@ -1,8 +1,8 @@
 """Where log events go: lines for people or JSON for programs, to the terminal, a file or journald.
 
 The level is checked before anything is formatted, so that a record below it costs a comparison. While the reactor runs,
-lines wait for others for a moment, since a write of its own is most of what a line costs, and no client should wait for
-it; warnings and errors leave at once. A value with line breaks stays on its line (SPEC R-LG-2).
+records wait for others for a moment, to be formatted and written together: that is cheaper, and no client waits for it.
+Warnings and errors leave at once. A value with line breaks stays on its line (SPEC R-LG-2).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import IO, Any
+from typing import IO, Any, cast
 
 import msgspec
 from twisted.internet.interfaces import IReactorTime
@@ -28,7 +28,7 @@ LEVELS = {
 _ORDER = {level: rank for rank, level in enumerate((*LEVELS.values(), LogLevel.critical))}
 _AT_ONCE = _ORDER[LogLevel.warn]
 HOLD_SECONDS = 0.05
-MOST_HELD = 256  # lines
+MOST_HELD = 256  # records
 _ESCAPES = str.maketrans({"\n": "\\n", "\r": "\\r", "\x1b": "\\x1b", "\x00": "\\x00"})
 _LEFT_OUT = frozenset(("message", "time", "format", "isError", "system"))
 _encode = msgspec.json.Encoder(enc_hook=str).encode
@@ -88,10 +88,10 @@ class LevelledObserver:
         self._least = _ORDER[level]
         self._line = line
         self._clock: IReactorTime | None = None
-        self._held: list[str] = []
+        self._held: list[str | LogEvent] = []
 
     def begin(self, clock: IReactorTime) -> None:
-        """The reactor runs: from now on lines may wait for others."""
+        """The reactor runs: from now on records may wait for others."""
         self._clock = clock
 
     def end(self) -> None:
@@ -105,7 +105,8 @@ class LevelledObserver:
         if rank < self._least:
             return
         held = self._held
-        held.append(self._line(event))
+        # A record of ours is plain text and numbers; what other events hold may be something else by and by.
+        held.append(event if "log_fields" in event else self._line(event))
         if self._clock is None or rank >= _AT_ONCE or len(held) >= MOST_HELD:
             self._flush()
         elif len(held) == 1:
@@ -115,7 +116,7 @@ class LevelledObserver:
         held, self._held = self._held, []
         if not held:
             return
-        lines = "".join(held)
+        lines = "".join([line if type(line) is str else self._line(cast(LogEvent, line)) for line in held])
         try:
             try:
                 self._out.write(lines)

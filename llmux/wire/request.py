@@ -165,7 +165,7 @@ class Request:
         if framing == NO_CONTENT:
             return
         if framing == BY_CHUNKS:
-            piece = b"%x\r\n%b\r\n" % (size, data)
+            piece = b"%x\r\n%b\r\n" % (size, data)  # type: ignore[str-format]  # any buffer will do
         else:
             if framing == BY_LENGTH:
                 if size > self._left:
