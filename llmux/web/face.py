@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 from urllib.parse import parse_qsl
 
-from twisted.internet.defer import CancelledError
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
@@ -194,8 +194,8 @@ class Face:
             raise upgrade_refused(match.route.protocol)
         return admit(match.route, self._policy, request.method, request.uri, request.headers, request.peer)
 
-    async def _model(self, request: Request, match: Match) -> None:
-        await self.models.handle(request, match, self._admit(request, match), self.current)
+    def _model(self, request: Request, match: Match) -> Coroutine[Deferred[Any], Any, None]:
+        return self.models.handle(request, match, self._admit(request, match), self.current)
 
     async def _proxy(self, request: Request, match: Match) -> None:
         """Pass a request on, and count what became of it."""
