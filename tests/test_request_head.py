@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from llmux.wire import request_head
 from llmux.wire.request_head import Refusal, RequestHead, never_a_head, read_head
 
 REFUSED = {
@@ -188,6 +189,62 @@ class RequestHeadTests(SynchronousTestCase):
         self.assertEqual(isinstance(head, RequestHead), clean)
         if isinstance(head, RequestHead):
             self.assertEqual(head.headers[1:], [(name, value.strip(b" \t")) for name, value in fields])
+
+
+class KnownHeadTests(SynchronousTestCase):
+    """A head that is known but for its length reads as if nobody had seen it before."""
+
+    def setUp(self) -> None:
+        request_head._known.clear()
+        self.addCleanup(request_head._known.clear)
+
+    def fresh(self, head: bytes, *limits: int) -> RequestHead | Refusal:
+        """What is read of a head by who knows none."""
+        request_head._known.clear()
+        return read_head(head, *limits)
+
+    @given(
+        st.permutations([b"Host: h", b"X-A: b", b"x-a: c", b"Connection: close", b"Expect: 100-continue"]),
+        st.integers(0, 5),
+        st.lists(st.sampled_from([b"0", b"7", b"07", b"123456789012345", b"1234567890123456", b"x", b""]), min_size=2),
+        st.sampled_from([b"Content-Length: ", b"content-length: ", b"CONTENT-LENGTH: ", b"Content-Length:"]),
+        st.integers(1, 6),
+    )
+    @settings(max_examples=300, deadline=None)
+    def test_whateverCameBefore(self, lines: list[bytes], taken: int, sizes: list[bytes], name: bytes, at: int) -> None:
+        kept = lines[:taken]
+        heads = []
+        for size in sizes:
+            fields = [*kept[:at], name + size, *kept[at:]]
+            heads.append(b"POST /p HTTP/1.1\r\n" + b"\r\n".join(fields) + b"\r\n\r\n")
+        request_head._known.clear()
+        read = [read_head(head) for head in heads]
+        self.assertEqual(read, [self.fresh(head) for head in heads])
+
+    def head(self, size: int, more: bytes = b"") -> bytes:
+        return b"POST /p HTTP/1.1\r\nHost: h\r\nContent-Length: %d\r\n%bX: y\r\n\r\n" % (size, more)
+
+    def test_whoeverChangesWhatHeWasGivenChangesNobodysElse(self) -> None:
+        for _ in range(2):
+            read = read_head(self.head(5))
+            assert isinstance(read, RequestHead)
+            read.headers.append((b"Evil", b"1"))
+            read.first[b"evil"] = b"1"
+        self.assertEqual(read_head(self.head(6)), self.fresh(self.head(6)))
+
+    def test_lowerLimitsHoldForKnownHeadsAsWell(self) -> None:
+        read_head(self.head(5))
+        self.assertEqual(read_head(self.head(6), 2), self.fresh(self.head(6), 2))
+        read_head(self.head(5))
+        self.assertEqual(read_head(self.head(6), 200, 1), self.fresh(self.head(6), 200, 1))
+
+    def test_theyAreFewAndShort(self) -> None:
+        for number in range(3 * request_head._MOST_KNOWN):
+            read_head(self.head(1, b"Id: %d\r\n" % number))
+            self.assertLessEqual(len(request_head._known), request_head._MOST_KNOWN)
+        request_head._known.clear()
+        read_head(self.head(1, b"Long: " + b"x" * request_head._LONGEST_KNOWN + b"\r\n"))
+        self.assertEqual(request_head._known, {})
 
 
 def _refused(status: int, head: bytes):  # type: ignore[no-untyped-def]  # a method made at import

@@ -24,7 +24,8 @@ class Form(Enum):
 
 def value(headers: RawHeaders, name: bytes) -> bytes | None:
     """The values of a header joined as HTTP allows; None when there is none. `name` is in lower case."""
-    found = [content for key, content in headers if key.lower() == name]
+    size = len(name)
+    found = [content for key, content in headers if len(key) == size and key.lower() == name]
     return b", ".join(found) if found else None
 
 
