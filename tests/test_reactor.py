@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.error import ConnectionLost
@@ -18,6 +19,16 @@ from llmux.wire.reactor import MOST_AT_ONCE, StreamReactor
 from tests.sockets import Listener, Transport
 
 _LOST = Failure(ConnectionLost())
+_SERVED = """
+import sys
+{before}
+from llmux.daemon.tap import Options, makeService
+options = Options()
+options.parseOptions(["--config", sys.argv[1]])
+makeService(options)
+from twisted.internet import reactor
+print(type(reactor).__name__)
+"""
 _INSTALLED = """
 import sys
 {before}
@@ -150,13 +161,20 @@ class ReactorTests(SynchronousTestCase):
 
 
 class InstallTests(SynchronousTestCase):
-    def chosen(self, before: str = "") -> str:
+    def chosen(self, before: str = "", script: str = _INSTALLED) -> str:
         """What the reactor of a new process is."""
-        script = _INSTALLED.format(before=before)
-        done = subprocess.run(
-            [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, env={**os.environ}, check=True
-        )
+        folder = Path(self.mktemp())
+        folder.mkdir()
+        config = folder / "llmux.yaml"
+        config.write_text("listen: tcp:0:interface=127.0.0.1\nproviders: [{name: demo, kind: demo}]\n")
+        command = [sys.executable, "-c", script.format(before=before), str(config)]
+        environ = {**os.environ, "XDG_STATE_HOME": str(folder.absolute())}
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, env=environ, check=True)
         return done.stdout.strip()
+
+    def test_theServiceChoosesItWhereThereIsEpoll(self) -> None:
+        self.assertEqual(self.chosen(script=_SERVED), "StreamReactor")
+        self.assertEqual(self.chosen("import select; del select.EPOLLIN, select.epoll", _SERVED), "PollReactor")
 
     def test_itIsTheReactorOfAProcessThatHasNone(self) -> None:
         self.assertEqual(self.chosen(), "StreamReactor")

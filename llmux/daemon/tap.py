@@ -58,9 +58,10 @@ def configuration(path: str | None, environ: Mapping[str, str]) -> tuple[Config,
 
 def makeService(options: Options) -> Any:
     """The service, listening already: a busy port is one line and nothing has begun."""
-    from llmux.wire.reactor import install
+    with suppress(ImportError):  # without epoll, Twisted's own choice will do
+        from llmux.wire.reactor import install
 
-    install()
+        install()
 
     from twisted.internet import reactor
 
