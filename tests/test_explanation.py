@@ -235,6 +235,13 @@ class Counting(SynchronousTestCase):
         self.assertIn("AMP_CREDITS", self.explained()[1])
         self.assertFalse(self.file.exists())
 
+    def test_aFileWithoutTablesIsADaemonsThatIsJustStarting(self) -> None:
+        self.file.parent.mkdir()
+        self.file.touch()
+        status, text = self.explained()
+        self.assertEqual(status, 0, text)
+        self.assertIn("AMP_CREDITS", text)
+
     def test_aFileThatIsNoneIsOneLine(self) -> None:
         self.file.parent.mkdir()
         self.file.write_bytes(b"no database" * 100)

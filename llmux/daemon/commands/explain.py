@@ -43,7 +43,9 @@ def credits_left(config: Config) -> int | None:
     if limit is not None and os.path.exists(path):
         try:
             with closing(read_only(path)) as connection:
-                for day, requests in connection.execute("SELECT day, requests FROM credits"):
+                # A daemon that is just starting has made the file and not its tables.
+                made = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'credits'").fetchall()
+                for day, requests in connection.execute("SELECT day, requests FROM credits") if made else ():
                     ledger.add(day, requests)
         except sqlite3.Error as problem:
             raise NotAnswered(f"{path}: {problem}") from None
