@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import tracemalloc
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -91,6 +92,14 @@ class Spotless(SynchronousTestCase):
         for block in ('{"type":"thinking"}', '{"type":"tool_use","signature":1}', '{"type":"think\\u0069ng"}'):
             self.assertFalse(self.peek('{"role":"assistant","content":[' + block + "]}"), block)
         self.assertFalse(self.peek('{"r\\u006fle":"assist\\u0061nt","cont\\u0065nt":[{"type":"thinking"}]}'))
+
+    def test_nothingIsBuiltOfARoleThatIsNone(self) -> None:
+        role = "[" + ",".join(["[]"] * 200_000) + "]"
+        body = ('{"model":"m","messages":[{"role":' + role + ',"content":[{"type":"thinking"}]}]}').encode()
+        tracemalloc.start()
+        self.addCleanup(tracemalloc.stop)
+        self.assertEqual(peek_body(body), Peek("m", spotless=True, unsigned=True))
+        self.assertLess(tracemalloc.get_traced_memory()[1], 3 * len(body))
 
     def test_otherShapesAreNotTold(self) -> None:
         for size in (1, LONG):

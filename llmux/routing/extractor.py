@@ -45,7 +45,7 @@ class _Head(msgspec.Struct):
 
 
 class _Turn(msgspec.Struct, gc=False):
-    role: Any = None
+    role: msgspec.Raw = _ABSENT
     content: msgspec.Raw = _ABSENT
     tool_calls: msgspec.Raw = _ABSENT
     extra_content: msgspec.Raw = _ABSENT
@@ -55,6 +55,7 @@ class _Turns(_Head):
     messages: list[_Turn | str | float | bool | None] | None = None
 
 
+_ASSISTANT, _USER = msgspec.Raw(b'"assistant"'), msgspec.Raw(b'"user"')
 _head = msgspec.json.Decoder(_Head)
 _turns = msgspec.json.Decoder(_Turns)
 _text = msgspec.json.Decoder(str)
@@ -158,7 +159,10 @@ def _verdict(turns: list[Any] | None) -> tuple[bool, bool]:
         if turn.tool_calls is not _ABSENT and unsigned:
             calls = bytes(turn.tool_calls)
             unsigned = b'"extra_content"' not in calls and b"\\u00" not in calls
-        if turn.role == "assistant" and spotless and bytes(memoryview(turn.content)[:1]) == b"[":
+        role = turn.role
+        if role == _USER or not spotless or (role != _ASSISTANT and b"\\" not in bytes(role)):
+            continue
+        if bytes(memoryview(turn.content)[:1]) == b"[":
             blocks = bytes(turn.content)
             spotless = not (b'"thinking"' in blocks or b'"signature"' in blocks or b"\\u00" in blocks)
     return spotless, unsigned

@@ -87,7 +87,7 @@ class DemoExchange:
         if self._left:
             self._schedule()
             return
-        receiver = self._receiver or receiver
+        receiver = self._receiver or receiver  # who may have named another
         self.abort()
         receiver.end([])
 
